@@ -1,0 +1,13 @@
+//! Places in source text, and messages that point at them.
+
+mod diagnostic;
+mod fault;
+mod source;
+mod span;
+mod suggest;
+
+pub use diagnostic::{Diagnostic, Frame, Severity};
+pub use fault::Fault;
+pub use source::{Location, SourceMap};
+pub use span::{FileId, Span, Spanned};
+pub use suggest::{did_you_mean, nearest};

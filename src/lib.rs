@@ -1,0 +1,13 @@
+//! ishprov: agentless provisioner and PostgreSQL config tuner.
+//!
+//! The pipeline, in the order the modules are listed (each layer may only import what stands above it):
+//!
+//! ```text
+//! text -parse-> spanned nodes -decode-> playbook + inventory -bind, resolve-> plan per host ->
+//!    per host: probe window -> state -diff-> nothing to do | actions -> probe again -> report
+//! ```
+//!
+//! Everything up to `plan` and `cluster` is pure: no file, network, process, clock, randomness, printing or async.
+
+// Pure core.
+pub mod diag;
