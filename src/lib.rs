@@ -9,5 +9,8 @@
 //!
 //! Everything up to `plan` and `cluster` is pure: no file, network, process, clock, randomness, printing or async.
 
-// Pure core.
+// Pure core, in layer order.
 pub mod diag;
+pub mod modules;
+pub mod shell;
+pub mod yaml;

@@ -1,0 +1,226 @@
+//! The modules a task can call: typed parameters and state in, diff and actions out, all of it pure.
+//!
+//! A module is one file: doc comment (its reference text), `Params`, `State`, `Diff`, then decode, probe, state,
+//! diff, actions; tests last. It names a fault by parameter, never by span or host, and never sees the inventory,
+//! the plan or a transport.
+
+mod args;
+mod spec;
+
+pub use args::Args;
+pub use spec::{Kind, Param, Spec};
+
+use crate::diag::Fault;
+use crate::shell::{Action, Answers, Ask, Output};
+use serde_json::{Map, Value};
+
+/// What a module found out about the state of a host.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict<D> {
+    /// Nothing to do, because ...
+    InState(String),
+    /// Something to do.
+    Act(D),
+}
+
+/// One visible difference, for `--diff` and the report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A field goes from one value to another: `mode`, `0644`, `0640`. An empty `before` means it is new.
+    Field {
+        /// What changes.
+        name: String,
+        /// Value found.
+        before: String,
+        /// Value wanted.
+        after: String,
+    },
+    /// A text goes from one content to another (shown as a unified diff).
+    Text {
+        /// Path or other name of the text.
+        name: String,
+        /// Content found.
+        before: String,
+        /// Content wanted.
+        after: String,
+    },
+}
+
+impl Change {
+    /// A field's change.
+    pub fn field(name: impl Into<String>, before: impl Into<String>, after: impl Into<String>) -> Self {
+        Self::Field { name: name.into(), before: before.into(), after: after.into() }
+    }
+
+    /// A text's change.
+    pub fn text(name: impl Into<String>, before: impl Into<String>, after: impl Into<String>) -> Self {
+        Self::Text { name: name.into(), before: before.into(), after: after.into() }
+    }
+}
+
+/// How a module stands to reading ahead and to check mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nature {
+    /// Wanted state: the probe tells whether there is something to do, and is asked again afterwards.
+    State,
+    /// A command: what it changes is not known beforehand, and it is not asked again afterwards. It never runs
+    /// ahead of an undecided step and is skipped in check mode.
+    Command,
+    /// Needs no host: works on values alone (`debug`, `assert`, `set_fact`).
+    Controller,
+}
+
+/// A kind of task.
+pub trait Module: Send + Sync + 'static {
+    /// Typed parameters.
+    type Params: Send + Sync + 'static;
+    /// What the probe read, parsed.
+    type State;
+    /// What is to be done.
+    type Diff;
+
+    /// Name, parameters and reference text.
+    const SPEC: Spec;
+
+    /// Parameters from validated arguments: only what [`Spec`] cannot say is checked here.
+    fn decode(args: &Args) -> Result<Self::Params, Fault>;
+
+    /// What must be known of the host.
+    fn probe(params: &Self::Params) -> Vec<Ask>;
+
+    /// The answers, parsed. A failed or unparsable answer is a fault, never a default.
+    fn state(params: &Self::Params, answers: &Answers) -> Result<Self::State, Fault>;
+
+    /// What is to be done; `Err` refuses.
+    fn diff(params: &Self::Params, state: &Self::State) -> Result<Verdict<Self::Diff>, Fault>;
+
+    /// The difference for people.
+    fn show(params: &Self::Params, state: &Self::State, diff: &Self::Diff) -> Vec<Change>;
+
+    /// How to do it.
+    fn actions(params: &Self::Params, state: &Self::State, diff: &Self::Diff) -> Vec<Action>;
+
+    /// What `register` keeps besides `changed`, `failed` and `msg`, and facts to set (key `ansible_facts`).
+    /// `ran` holds the outputs of the actions, in order; empty when nothing was done (or in check mode).
+    fn result(_params: &Self::Params, _state: &Self::State, _ran: &[Output]) -> Map<String, Value> {
+        Map::new()
+    }
+}
+
+/// A module behind one face, for the table.
+pub trait AnyModule: Send + Sync {
+    /// Name, parameters and reference text.
+    fn spec(&self) -> &'static Spec;
+
+    /// Types the arguments of one task.
+    fn call(&self, args: &Args) -> Result<Box<dyn Call>, Fault>;
+}
+
+/// One task's call of a module, with typed parameters.
+pub trait Call: Send + Sync {
+    /// The module's specification.
+    fn spec(&self) -> &'static Spec;
+
+    /// What must be known of the host.
+    fn probe(&self) -> Vec<Ask>;
+
+    /// Decides on the answers.
+    fn decide(&self, answers: &Answers) -> Result<Decision, Fault>;
+
+    /// What `register` keeps, given the answers and what ran.
+    fn result(&self, answers: &Answers, ran: &[Output]) -> Result<Map<String, Value>, Fault>;
+}
+
+/// What one call comes to on one host.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// Nothing to do, because ...
+    InState(String),
+    /// To do, and what it looks like.
+    Act {
+        /// For people.
+        changes: Vec<Change>,
+        /// For the host.
+        actions: Vec<Action>,
+    },
+}
+
+struct Entry<M: Module>(std::marker::PhantomData<fn() -> M>);
+
+struct Bound<M: Module>(M::Params);
+
+impl<M: Module> Entry<M> {
+    const fn new() -> Self {
+        Self(std::marker::PhantomData)
+    }
+
+    const SPEC: &'static Spec = &M::SPEC;
+}
+
+impl<M: Module> AnyModule for Entry<M> {
+    fn spec(&self) -> &'static Spec {
+        Self::SPEC
+    }
+
+    fn call(&self, args: &Args) -> Result<Box<dyn Call>, Fault> {
+        Ok(Box::new(Bound::<M>(M::decode(args)?)))
+    }
+}
+
+impl<M: Module> Call for Bound<M> {
+    fn spec(&self) -> &'static Spec {
+        Entry::<M>::SPEC
+    }
+
+    fn probe(&self) -> Vec<Ask> {
+        M::probe(&self.0)
+    }
+
+    fn decide(&self, answers: &Answers) -> Result<Decision, Fault> {
+        let state = M::state(&self.0, answers)?;
+        Ok(match M::diff(&self.0, &state)? {
+            Verdict::InState(because) => Decision::InState(because),
+            Verdict::Act(diff) => Decision::Act {
+                changes: M::show(&self.0, &state, &diff),
+                actions: M::actions(&self.0, &state, &diff),
+            },
+        })
+    }
+
+    fn result(&self, answers: &Answers, ran: &[Output]) -> Result<Map<String, Value>, Fault> {
+        let state = M::state(&self.0, answers)?;
+        Ok(M::result(&self.0, &state, ran))
+    }
+}
+
+macro_rules! table {
+    ($($module:ty),* $(,)?) => { &[$(&Entry::<$module>::new() as &dyn AnyModule),*] };
+}
+
+/// Every module, by name.
+pub static MODULES: &[&dyn AnyModule] = table![];
+
+/// The module of this name; Ansible's collection prefixes and other names of the same module are accepted.
+pub fn find(name: &str) -> Option<&'static dyn AnyModule> {
+    let short = [
+        "ansible.builtin.",
+        "ansible.legacy.",
+        "ansible.posix.",
+        "community.general.",
+        "community.postgresql.",
+    ]
+    .iter()
+    .find_map(|prefix| name.strip_prefix(prefix))
+    .unwrap_or(name);
+    MODULES
+        .iter()
+        .copied()
+        .find(|module| module.spec().name == short || module.spec().aliases.contains(&short))
+}
+
+/// Every name a task may use.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    MODULES
+        .iter()
+        .flat_map(|module| std::iter::once(module.spec().name).chain(module.spec().aliases.iter().copied()))
+}

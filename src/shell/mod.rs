@@ -1,0 +1,19 @@
+//! What may be asked of a host and done on it, as data; and the POSIX sh text that carries it.
+//!
+//! Modules speak in [`Ask`]s and [`Action`]s. Nothing here touches a host: the transport layer sends what
+//! [`compile`] made and hands back the replies for parsing.
+
+mod action;
+mod ask;
+mod output;
+mod quote;
+mod secret;
+
+pub use action::{Action, LocalWrite, Put, Run};
+pub use ask::{
+    Account, Answer, Answers, Ask, FileAsk, FileKind, FileState, GroupEntry, LocalAsk, PackageState,
+    UnitState,
+};
+pub use output::Output;
+pub use quote::{join, quote};
+pub use secret::{MASK, Masker, Secret};
