@@ -13,4 +13,5 @@
 pub mod diag;
 pub mod modules;
 pub mod shell;
+pub mod vault;
 pub mod yaml;
