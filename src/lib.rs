@@ -12,6 +12,7 @@
 // Pure core, in layer order.
 pub mod diag;
 pub mod modules;
+pub mod playbook;
 pub mod shell;
 pub mod vault;
 pub mod yaml;
