@@ -8,7 +8,8 @@ use serde_json::{Map, Number, Value};
 pub struct Node {
     /// What it is.
     pub kind: Kind,
-    /// Where it stands. For a scalar this is the text including its quotes.
+    /// Where it stands. For a scalar this is the text including its quotes; for a block text (`|`, `>`) its lines,
+    /// from the first character on.
     pub span: Span,
 }
 
@@ -68,7 +69,8 @@ impl Node {
         match &self.kind {
             Kind::Bool(truth) => Some(if *truth { "True" } else { "False" }.to_owned()),
             Kind::Int { raw, .. } => Some(raw.clone()),
-            Kind::Float(number) => Some(number.to_string()),
+            // `1.0` keeps its point, as in Python.
+            Kind::Float(number) => Some(format!("{number:?}")),
             Kind::Str(text) | Kind::Unsafe(text) => Some(text.clone()),
             Kind::Null | Kind::Vault(_) | Kind::Seq(_) | Kind::Map(_) => None,
         }
