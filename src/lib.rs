@@ -11,6 +11,7 @@
 
 // Pure core, in layer order.
 pub mod diag;
+pub mod facts;
 pub mod modules;
 pub mod playbook;
 pub mod shell;
