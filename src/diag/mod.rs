@@ -2,12 +2,14 @@
 
 mod diagnostic;
 mod fault;
+mod render;
 mod source;
 mod span;
 mod suggest;
 
 pub use diagnostic::{Diagnostic, Frame, Severity};
 pub use fault::Fault;
+pub use render::{Style, render, to_json};
 pub use source::{Location, SourceMap};
 pub use span::{FileId, Span, Spanned};
 pub use suggest::{did_you_mean, nearest};
