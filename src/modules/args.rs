@@ -1,5 +1,6 @@
 //! A task's arguments, held against the module's specification.
 
+use super::mode::Mode;
 use super::spec::{Kind, Param, Spec};
 use crate::diag::{Fault, did_you_mean};
 use serde_json::{Map, Value};
@@ -19,6 +20,10 @@ impl Args {
         let mut values = Map::new();
         for (name, value) in given.iter().filter(|(_, value)| !value.is_null()) {
             let Some(param) = spec.param(name) else {
+                if spec.open {
+                    values.insert(name.clone(), value.clone());
+                    continue;
+                }
                 faults.push(unknown(spec, name));
                 continue;
             };
@@ -67,6 +72,11 @@ impl Args {
     /// Whether the task gave it.
     pub fn has(&self, name: &str) -> bool {
         self.values.contains_key(name)
+    }
+
+    /// Every value given, in the order of the task.
+    pub fn values(&self) -> &Map<String, Value> {
+        &self.values
     }
 
     /// The value as it stands.
@@ -126,7 +136,8 @@ fn coerce(param: &Param, value: &Value) -> Result<Value, String> {
         Kind::Bool => boolean(value).map(Value::Bool).ok_or_else(expected),
         Kind::Int => integer(value).map(Value::from).ok_or_else(expected),
         Kind::List => list(value).ok_or_else(expected),
-        Kind::Str | Kind::Mode => scalar(value).map(Value::String).ok_or_else(expected),
+        Kind::Str => scalar(value).map(Value::String).ok_or_else(expected),
+        Kind::Mode => Mode::from_value(value).map(Value::String).ok_or_else(expected),
         Kind::Path => match scalar(value) {
             Some(path) if path.starts_with('/') || path.starts_with('~') => Ok(Value::String(path)),
             _ => Err(expected()),
@@ -227,6 +238,7 @@ mod tests {
         source: "",
         nature: Nature::State,
         free_form: None,
+        open: false,
         params: &[
             Param::new("path", Kind::Path, "Where").required().aliases(&["dest"]),
             Param::new("mode", Kind::Mode, "Mode"),

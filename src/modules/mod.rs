@@ -5,9 +5,14 @@
 //! the plan or a transport.
 
 mod args;
+mod attrs;
+mod file;
+mod mode;
 mod spec;
 
 pub use args::Args;
+pub use attrs::{Attrs, Ids};
+pub use mode::Mode;
 pub use spec::{Kind, Param, Spec};
 
 use crate::diag::Fault;
@@ -198,7 +203,7 @@ macro_rules! table {
 }
 
 /// Every module, by name.
-pub static MODULES: &[&dyn AnyModule] = table![];
+pub static MODULES: &[&dyn AnyModule] = table![file::File,];
 
 /// The module of this name; Ansible's collection prefixes and other names of the same module are accepted.
 pub fn find(name: &str) -> Option<&'static dyn AnyModule> {

@@ -17,6 +17,8 @@ pub struct Spec {
     pub nature: Nature,
     /// The parameter that a task may give as a bare string (`command: uptime`).
     pub free_form: Option<&'static str>,
+    /// Whether keys that `params` does not name are taken as they stand (`set_fact`).
+    pub open: bool,
     /// Parameters, in the order of the reference text.
     pub params: &'static [Param],
 }
@@ -49,7 +51,7 @@ pub enum Kind {
     Bool,
     /// A whole number.
     Int,
-    /// A file mode: `"0644"` or `u=rw,g=r`. Bare numbers without a leading zero are refused.
+    /// A file mode: `"0644"` or `u=rw,g=r`. Bare numbers that may be misread are refused.
     Mode,
     /// One of these.
     Choice(&'static [&'static str]),
