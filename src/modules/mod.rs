@@ -6,12 +6,16 @@
 
 mod args;
 mod attrs;
+mod content;
+mod copy;
 mod file;
 mod mode;
 mod spec;
+mod template;
 
 pub use args::Args;
 pub use attrs::{Attrs, Ids};
+pub use content::{Edit, Seen, Target};
 pub use mode::Mode;
 pub use spec::{Kind, Param, Spec};
 
@@ -203,7 +207,7 @@ macro_rules! table {
 }
 
 /// Every module, by name.
-pub static MODULES: &[&dyn AnyModule] = table![file::File,];
+pub static MODULES: &[&dyn AnyModule] = table![copy::Copy, file::File, template::Template];
 
 /// The module of this name; Ansible's collection prefixes and other names of the same module are accepted.
 pub fn find(name: &str) -> Option<&'static dyn AnyModule> {

@@ -234,7 +234,11 @@ impl Host {
                 && known.contains.as_deref().is_none_or(|part| script.contains(part))
                 && known.user.as_deref().is_none_or(|name| user == Some(name))
         };
-        let known = self.form.sh.iter().find(fits).ok_or_else(|| {
+        let known = self.form.sh.iter().find(fits);
+        if let (None, Some(path)) = (known, script.strip_prefix("readlink -f ")) {
+            return Ok(Output::ok(format!("{}\n", self.real(path))));
+        }
+        let known = known.ok_or_else(|| {
             format!("no answer in `sh:` for the script (as {})\n{script}", user.unwrap_or("root"))
         })?;
         Ok(Output {
@@ -243,6 +247,15 @@ impl Host {
             stderr: known.stderr.clone().into_bytes(),
             timed_out: known.timed_out,
         })
+    }
+
+    /// A path with the links at its end followed, so that the cases need not answer `readlink`.
+    fn real(&self, path: &str) -> String {
+        let target = self.form.files.get(path).and_then(|file| file.as_ref()?.target.clone());
+        match target {
+            Some(target) => self.real(&absolute(path, &target)),
+            None => path.to_owned(),
+        }
     }
 
     fn local(&self, ask: &LocalAsk) -> Result<Answer, String> {
@@ -265,7 +278,18 @@ impl Host {
     }
 
     fn file(&self, files: &BTreeMap<String, Option<File>>, ask: &FileAsk) -> Result<FileState, String> {
-        let Some(file) = files.get(&ask.path).cloned().flatten() else { return Ok(FileState::default()) };
+        let known = files.get(&ask.path).cloned();
+        let below = format!("{}/", ask.path.trim_end_matches('/'));
+        let holds =
+            || known.is_none() && files.iter().any(|(path, file)| file.is_some() && path.starts_with(&below));
+        let file = match &known {
+            Some(Some(file)) => file.clone(),
+            // A folder is there when something in it is; `/etc` always.
+            _ if ask.path == "/etc" || ask.path == "/" || holds() => {
+                File { kind: Some("directory".to_owned()), ..File::default() }
+            }
+            _ => return Ok(FileState::default()),
+        };
         let target = file.target.clone();
         let kind = match file.kind.as_deref() {
             None if target.is_some() => FileKind::Link,
@@ -278,8 +302,7 @@ impl Host {
         };
         if kind == FileKind::Link && ask.follow {
             let target = target.unwrap_or_default();
-            let folder = ask.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-            let path = if target.starts_with('/') { target } else { format!("{folder}/{target}") };
+            let path = absolute(&ask.path, &target);
             return self.file(files, &FileAsk { path, ..ask.clone() });
         }
         let content = match (&file.content, &file.base64) {
@@ -360,6 +383,12 @@ impl Host {
         }
         groups
     }
+}
+
+/// The path that a link at `path` to `target` names.
+fn absolute(path: &str, target: &str) -> String {
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    if target.starts_with('/') { target.to_owned() } else { format!("{folder}/{target}") }
 }
 
 fn account(name: &str, uid: u32, gid: u32, home: &str, shell: &str, gecos: &str) -> Account {
