@@ -15,5 +15,6 @@ pub mod facts;
 pub mod modules;
 pub mod playbook;
 pub mod shell;
+pub mod tuner;
 pub mod vault;
 pub mod yaml;
