@@ -109,6 +109,12 @@ pub trait Module: Send + Sync + 'static {
     /// How to do it.
     fn actions(params: &Self::Params, state: &Self::State, diff: &Self::Diff) -> Vec<Action>;
 
+    /// Whether the probe is asked again after acting and must then find nothing to do. `false` for wishes that
+    /// are no state: `restarted`.
+    fn verifies(_params: &Self::Params) -> bool {
+        true
+    }
+
     /// What `register` keeps besides `changed`, `failed` and `msg`, and facts to set (key `ansible_facts`).
     /// `ran` holds the outputs of the actions, in order; empty when nothing was done (or in check mode).
     fn result(_params: &Self::Params, _state: &Self::State, _ran: &[Output]) -> Map<String, Value> {
@@ -135,6 +141,9 @@ pub trait Call: Send + Sync {
 
     /// Decides on the answers.
     fn decide(&self, answers: &Answers) -> Result<Decision, Fault>;
+
+    /// Whether the probe is asked again after acting.
+    fn verifies(&self) -> bool;
 
     /// What `register` keeps, given the answers and what ran.
     fn result(&self, answers: &Answers, ran: &[Output]) -> Result<Map<String, Value>, Fault>;
@@ -194,6 +203,10 @@ impl<M: Module> Call for Bound<M> {
                 actions: M::actions(&self.0, &state, &diff),
             },
         })
+    }
+
+    fn verifies(&self) -> bool {
+        M::SPEC.nature == Nature::State && M::verifies(&self.0)
     }
 
     fn result(&self, answers: &Answers, ran: &[Output]) -> Result<Map<String, Value>, Fault> {
