@@ -13,6 +13,7 @@
 pub mod diag;
 pub mod facts;
 pub mod modules;
+pub mod pki;
 pub mod playbook;
 pub mod shell;
 pub mod tuner;
