@@ -6,12 +6,16 @@
 
 mod args;
 mod attrs;
+mod command;
 mod content;
 mod copy;
 mod file;
 mod mode;
+mod service;
+mod shell;
 mod spec;
 mod template;
+mod words;
 
 pub use args::Args;
 pub use attrs::{Attrs, Ids};
@@ -220,7 +224,8 @@ macro_rules! table {
 }
 
 /// Every module, by name.
-pub static MODULES: &[&dyn AnyModule] = table![copy::Copy, file::File, template::Template];
+pub static MODULES: &[&dyn AnyModule] =
+    table![command::Command, copy::Copy, file::File, service::Service, shell::Shell, template::Template,];
 
 /// The module of this name; Ansible's collection prefixes and other names of the same module are accepted.
 pub fn find(name: &str) -> Option<&'static dyn AnyModule> {

@@ -5,7 +5,7 @@ mod render;
 
 use answers::Host;
 use ishprov::diag::Fault;
-use ishprov::modules::{Args, Call, Decision, Kind, Nature, Spec, find};
+use ishprov::modules::{Args, Call, Decision, Kind, Spec, find};
 use ishprov::shell::{Action, Answers, Output};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -67,7 +67,7 @@ pub fn run(path: &Path) -> Result<(), String> {
         };
     let result = match &decided {
         Some((call, decision)) => {
-            let after = converge(&case, module.spec(), call.as_ref(), decision, &host)?;
+            let after = converge(&case, call.as_ref(), decision, &host)?;
             let ran: Vec<_> = case.ran.iter().map(|text| Output::ok(text.as_bytes().to_vec())).collect();
             let result = call.result(&after, &ran).map_err(|fault| format!("result: {}", fault.message))?;
             Some(Value::Object(result))
@@ -103,20 +103,14 @@ fn bind(spec: &'static Spec, case: &Case) -> Result<Args, Vec<Fault>> {
 }
 
 /// What the host answers after the actions; for wanted state it must then be in state.
-fn converge(
-    case: &Case,
-    spec: &Spec,
-    call: &dyn Call,
-    decision: &Decision,
-    host: &Host,
-) -> Result<Answers, String> {
+fn converge(case: &Case, call: &dyn Call, decision: &Decision, host: &Host) -> Result<Answers, String> {
     let Decision::Act { actions, .. } = decision else { return host.answer(&call.probe()) };
     let puts: Option<Vec<_>> =
         actions.iter().map(|action| if let Action::Put(put) = action { Some(put) } else { None }).collect();
     let later = match (&case.after, puts) {
         (Some(after), _) => host.with(after)?,
         (None, Some(puts)) if !puts.is_empty() => puts.iter().fold(host.clone(), |host, put| host.put(put)),
-        (None, _) if spec.nature == Nature::State => {
+        (None, _) if call.verifies() => {
             return Err(format!(
                 "`after:` is missing; the actions were\n{}",
                 yaml(&render::decision(decision, &[]))
@@ -125,7 +119,7 @@ fn converge(
         (None, _) => host.clone(),
     };
     let answers = later.answer(&call.probe())?;
-    if spec.nature == Nature::State {
+    if call.verifies() {
         match call.decide(&answers) {
             Ok(Decision::InState(_)) => {}
             Ok(decision) => {
