@@ -3,7 +3,7 @@
 use super::inspect::{CertInfo, unwritable_name};
 use super::key;
 use super::leaf::day;
-use super::policy::{BACKDATE, CaPolicy, SERIAL_LEN};
+use super::policy::{BACKDATE, CaPolicy, SERIAL_LEN, scram_warning};
 use crate::diag::Fault;
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer};
 use rcgen::{KeyPair, KeyUsagePurpose, PublicKeyData as _, SerialNumber};
@@ -95,6 +95,11 @@ impl Ca {
     /// What its certificate says.
     pub fn info(&self) -> &CertInfo {
         &self.info
+    }
+
+    /// What the user should know about this CA, if anything.
+    pub fn warning(&self) -> Option<&'static str> {
+        self.info.key_kind.as_ref().ok().and_then(|kind| scram_warning(*kind))
     }
 
     pub(super) fn issuer(&self) -> Result<Issuer<'static, &KeyPair>, Fault> {

@@ -26,7 +26,7 @@ pub enum KeyKind {
     EcdsaP256,
     /// For sites whose rules ask for 192 bits of security.
     EcdsaP384,
-    /// As a CA key it costs SCRAM logins their channel binding: PostgreSQL has no digest for such a signature.
+    /// Good for leaves. A CA with such a key breaks password logins over TLS, see [`CaPolicy::warning`].
     Ed25519,
     /// For old clients.
     Rsa2048,
@@ -332,6 +332,19 @@ impl CaPolicy {
     pub fn renew_before(&self) -> Duration {
         renew_before(self.days, self.renew_before_days)
     }
+
+    /// What the user should know before a CA is made that way.
+    pub fn warning(&self) -> Option<&'static str> {
+        scram_warning(self.key_kind)
+    }
+}
+
+/// RFC 5929 binds a SCRAM login to the digest of the server certificate's signature. Ed25519 has none, so both the
+/// server and libpq (which binds by default) give up with `could not find digest for NID UNDEF`.
+pub(super) fn scram_warning(ca_key: KeyKind) -> Option<&'static str> {
+    (ca_key == KeyKind::Ed25519).then_some(
+        "password logins (SCRAM) over TLS fail under an Ed25519 CA unless every client sets `channel_binding=disable`",
+    )
 }
 
 fn sans<I>(names: I) -> Result<Vec<San>, Fault>
@@ -456,6 +469,14 @@ mod tests {
         for days in [0, 3651] {
             policy.days = days;
             assert_eq!(policy.validate().unwrap_err().param.as_deref(), Some("days"));
+        }
+    }
+
+    #[test]
+    fn only_an_ed25519_ca_is_warned_of() {
+        for (kind, _) in KeyKind::ALL {
+            let policy = CaPolicy { key_kind: kind, ..CaPolicy::new("main CA").unwrap() };
+            assert_eq!(policy.warning().is_some(), kind == KeyKind::Ed25519);
         }
     }
 
