@@ -34,6 +34,8 @@ pub struct Target {
     validate: Option<String>,
     /// Whether a link at the path is kept and what it points at is written.
     pub follow: bool,
+    /// Whether a missing folder above is made.
+    pub make_folder: bool,
     /// Whether the digest is enough to tell whether the content differs.
     pub by_digest: bool,
 }
@@ -47,6 +49,7 @@ pub struct Seen {
     pub real: String,
     ids: Ids,
     now: Option<i64>,
+    folder: Option<FileKind>,
 }
 
 /// What differs.
@@ -66,7 +69,15 @@ impl Target {
                 .hint("for example `visudo -cf %s`"));
         }
         let backup = args.bool("backup").unwrap_or(false);
-        Ok(Self { path, attrs: Attrs::decode(args)?, backup, validate, follow: true, by_digest: false })
+        Ok(Self {
+            path,
+            attrs: Attrs::decode(args)?,
+            backup,
+            validate,
+            follow: true,
+            make_folder: false,
+            by_digest: false,
+        })
     }
 
     fn ask(&self) -> Ask {
@@ -89,6 +100,9 @@ impl Target {
         if self.follow {
             asks.push(self.real_ask());
         }
+        if self.make_folder {
+            asks.push(Ask::stat_follow(above(&self.path)));
+        }
         if self.backup {
             asks.push(Ask::Local(LocalAsk::Now));
         }
@@ -108,7 +122,11 @@ impl Target {
             }
         }
         let now = if self.backup { Some(answers.now()?) } else { None };
-        Ok(Seen { file, real, ids: self.attrs.resolve(answers)?, now })
+        let folder = match self.make_folder {
+            true => Some(answers.file(&Ask::stat_follow(above(&self.path)))?.kind),
+            false => None,
+        };
+        Ok(Seen { file, real, ids: self.attrs.resolve(answers)?, now, folder })
     }
 
     /// Refuses everything but a regular file or nothing.
@@ -201,7 +219,9 @@ impl Target {
             (Some(mode), true) => Some(mode.apply(seen.file.mode, false)),
             (_, false) => Some(self.attrs.new_mode(false)),
         };
-        vec![Action::Put(Put {
+        let missing = seen.folder == Some(FileKind::Absent);
+        let folder = missing.then(|| Action::argv(["mkdir", "-p", "-m", "0755", above(&self.path)]));
+        let put = Action::Put(Put {
             path: seen.real.clone(),
             content: content.clone(),
             mode,
@@ -209,7 +229,8 @@ impl Target {
             group: self.attrs.group.clone(),
             backup: seen.now.filter(|_| seen.file.exists()).map(ending),
             validate: self.validate.clone(),
-        })]
+        });
+        folder.into_iter().chain([put]).collect()
     }
 
     /// What `register` keeps of the file.

@@ -6,11 +6,15 @@
 
 mod args;
 mod attrs;
+mod blockinfile;
 mod command;
 mod content;
 mod copy;
 mod file;
+mod lineinfile;
 mod mode;
+mod pattern;
+mod replace;
 mod service;
 mod shell;
 mod spec;
@@ -224,8 +228,17 @@ macro_rules! table {
 }
 
 /// Every module, by name.
-pub static MODULES: &[&dyn AnyModule] =
-    table![command::Command, copy::Copy, file::File, service::Service, shell::Shell, template::Template,];
+pub static MODULES: &[&dyn AnyModule] = table![
+    blockinfile::BlockInFile,
+    command::Command,
+    copy::Copy,
+    file::File,
+    lineinfile::LineInFile,
+    replace::Replace,
+    service::Service,
+    shell::Shell,
+    template::Template,
+];
 
 /// The module of this name; Ansible's collection prefixes and other names of the same module are accepted.
 pub fn find(name: &str) -> Option<&'static dyn AnyModule> {
