@@ -5,8 +5,10 @@
 
 mod action;
 mod ask;
+mod compile;
 mod output;
 mod quote;
+mod reply;
 mod secret;
 
 pub use action::{Action, LocalWrite, Put, Run};
@@ -14,6 +16,8 @@ pub use ask::{
     Account, Answer, Answers, Ask, FileAsk, FileKind, FileState, GroupEntry, LocalAsk, PackageState,
     UnitState,
 };
+pub use compile::{ACTION_SECONDS, Frame, Item, PROBE_SECONDS, Wire, bootstrap, compile, hello};
 pub use output::Output;
 pub use quote::{join, quote};
+pub use reply::{Decoder, ItemReply, Record, parse};
 pub use secret::{MASK, Masker, Secret};

@@ -1,0 +1,440 @@
+//! What a host sent back: a stream of records, and the answers read from them.
+//!
+//! A record is a line `NONCE NAME FIELDS... LENGTH` behind a line end, then `LENGTH` bytes. The nonce is made anew for
+//! every connection, so nothing that a login script or a late background job prints can be taken for a record.
+
+use super::compile::{Frame, Item, batches, distinct, files, plain_name};
+use super::{
+    Account, Action, Answer, Answers, Ask, FileAsk, FileKind, FileState, GroupEntry, Output, PackageState,
+    UnitState,
+};
+use std::collections::HashMap;
+
+/// What became of one item of a frame.
+#[derive(Debug, Clone)]
+pub enum ItemReply {
+    /// Of a window of questions.
+    Answers(Answers),
+    /// Of a step's actions.
+    Acted {
+        /// One output per action that ran, in order; the last is the failed one when `failed`.
+        outputs: Vec<Output>,
+        /// Whether the last action failed.
+        failed: bool,
+    },
+    /// An earlier item failed: nothing of this one was run.
+    NotRun,
+}
+
+/// One record of the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// What it is.
+    pub name: String,
+    /// Its fields without the length.
+    pub fields: Vec<String>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl Record {
+    fn number(&self, index: usize) -> Option<usize> {
+        self.fields.get(index)?.parse().ok()
+    }
+}
+
+/// Cuts a stream into records; feed it as bytes arrive.
+#[derive(Debug)]
+pub struct Decoder {
+    mark: Vec<u8>,
+    buffer: Vec<u8>,
+    /// Where the next record may begin: all before it was looked at.
+    from: usize,
+}
+
+impl Decoder {
+    /// A decoder for the records of one connection.
+    pub fn new(nonce: &str) -> Self {
+        Self { mark: format!("\n{nonce} ").into_bytes(), buffer: Vec::new(), from: 0 }
+    }
+
+    /// Takes in bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// What arrived and belongs to no record (yet): noise of a login script, or a shell's last words.
+    pub fn rest(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// The next whole record.
+    pub fn next_record(&mut self) -> Option<Record> {
+        let start = self.from
+            + find(&self.buffer[self.from..], &self.mark).or_else(|| {
+                self.from = self.buffer.len().saturating_sub(self.mark.len()).max(self.from);
+                None
+            })?;
+        self.from = start;
+        let head = start + self.mark.len();
+        let end = head + self.buffer[head..].iter().position(|byte| *byte == b'\n')?;
+        let line = String::from_utf8_lossy(&self.buffer[head..end]).into_owned();
+        let mut words: Vec<String> = line.split_ascii_whitespace().map(str::to_owned).collect();
+        let Some(length) =
+            words.pop().and_then(|word| word.parse::<usize>().ok()).filter(|_| !words.is_empty())
+        else {
+            self.from = end;
+            return self.next_record();
+        };
+        let body = end + 1;
+        if self.buffer.len() < body + length {
+            return None;
+        }
+        let record =
+            Record { name: words.remove(0), fields: words, body: self.buffer[body..body + length].to_vec() };
+        self.buffer.drain(..body + length);
+        self.from = 0;
+        Some(record)
+    }
+}
+
+/// The replies to a frame's items from the records that came back for it. What is missing is said in the answer
+/// concerned, never guessed.
+pub fn parse(frame: &Frame, records: &[Record]) -> Vec<ItemReply> {
+    let items = frame.items.iter().enumerate();
+    items
+        .map(|(index, item)| {
+            let mine: Vec<&Record> =
+                records.iter().filter(|record| record.number(0) == Some(index)).collect();
+            if mine.iter().any(|record| record.name == "not") {
+                return ItemReply::NotRun;
+            }
+            match item {
+                Item::Probe(asks) => ItemReply::Answers(answers(asks, &mine)),
+                Item::Act { actions, .. } => acted(actions, &mine),
+            }
+        })
+        .collect()
+}
+
+fn acted(actions: &[Action], records: &[&Record]) -> ItemReply {
+    let mut outputs = Vec::new();
+    for (number, action) in actions.iter().enumerate() {
+        let output = match action {
+            Action::Local(_) => Output::default(),
+            Action::Run(_) | Action::Put(_) => {
+                let record =
+                    records.iter().find(|record| record.name == "act" && record.number(1) == Some(number));
+                let Some(output) = record.and_then(|record| captured(record, 2)) else {
+                    let why = "the host did not say how this action ended";
+                    outputs.push(Output::failed(255, why));
+                    return ItemReply::Acted { outputs, failed: true };
+                };
+                output
+            }
+        };
+        let failed = match action {
+            Action::Run(run) if run.accept.is_empty() => !output.success(),
+            Action::Run(run) => output.timed_out || !run.accept.contains(&output.status),
+            _ => !output.success(),
+        };
+        outputs.push(output);
+        if failed {
+            return ItemReply::Acted { outputs, failed: true };
+        }
+    }
+    ItemReply::Acted { outputs, failed: false }
+}
+
+/// A captured command: status, timed out, both lengths, both marks of a cut; then both streams.
+fn captured(record: &Record, at: usize) -> Option<Output> {
+    let (out, err) = (record.number(at + 2)?, record.number(at + 3)?);
+    let mut stderr = record.body.get(out..out + err)?.to_vec();
+    for (field, stream) in [(at + 4, "standard output"), (at + 5, "standard error")] {
+        if record.number(field)? != 0 {
+            stderr.extend_from_slice(format!("\n({stream} was too long and is cut here)\n").as_bytes());
+        }
+    }
+    Some(Output {
+        status: record.fields.get(at)?.parse().ok()?,
+        timed_out: record.number(at + 1)? != 0,
+        stdout: record.body.get(..out)?.to_vec(),
+        stderr,
+    })
+}
+
+fn answers(asks: &[Ask], records: &[&Record]) -> Answers {
+    let asks = distinct(asks);
+    let named = |name: &str| records.iter().find(|record| record.name == name);
+    let lack = |kind: &str| {
+        let record = records
+            .iter()
+            .find(|r| r.name == "lack" && r.fields.get(1).is_some_and(|field| field == kind))?;
+        Some(Answer::Failed(String::from_utf8_lossy(&record.body).into_owned()))
+    };
+    let lost = || Answer::Failed("the host did not answer this question".to_owned());
+    let paths = files(&asks);
+    let states = file_states(&paths, records);
+    let packages: Vec<&str> =
+        wanted(&asks, |ask| if let Ask::Package(name) = ask { Some(name) } else { None });
+    let units: Vec<&str> = wanted(&asks, |ask| if let Ask::Unit(name) = ask { Some(name) } else { None });
+    let package_states = named("pkg").map(|record| package_states(&packages, &record.body));
+    let unit_states = named("unit").map(|record| unit_states(&units, &record.body));
+    let mut outputs = script_outputs(&asks, records);
+
+    let mut answers = Answers::new();
+    for (number, ask) in asks.iter().enumerate() {
+        let answer = match ask {
+            Ask::File(file) => file_answer(file, &paths, &states).or_else(|| lack("file")),
+            Ask::Accounts => named("accounts").map(|record| Answer::Accounts(accounts(&record.body))),
+            Ask::Groups => named("groups").map(|record| Answer::Groups(groups(&record.body))),
+            Ask::Package(name) | Ask::Unit(name) if !plain_name(name) => {
+                Some(Answer::Failed(format!("`{}` is not a name", name.escape_default())))
+            }
+            Ask::Package(name) => {
+                lack("pkg").or_else(|| package_states.as_ref()?.get(name.as_str()).cloned())
+            }
+            Ask::Unit(name) => lack("unit").or_else(|| unit_states.as_ref()?.get(name.as_str()).cloned()),
+            Ask::Sh { .. } => outputs.remove(&number),
+            Ask::Local(_) => None,
+        };
+        answers.insert((*ask).clone(), answer.unwrap_or_else(lost));
+    }
+    answers
+}
+
+fn wanted<'a>(asks: &[&'a Ask], name: impl Fn(&'a Ask) -> Option<&'a String>) -> Vec<&'a str> {
+    asks.iter().filter_map(|ask| name(ask)).map(String::as_str).filter(|name| plain_name(name)).collect()
+}
+
+/// What is known of a numbered path.
+#[derive(Default)]
+struct Known {
+    state: FileState,
+    /// Whether the host looked at it at all.
+    seen: bool,
+    failed: Option<String>,
+}
+
+fn file_states(paths: &[FileAsk], records: &[&Record]) -> Vec<Known> {
+    let mut known: Vec<Known> = paths.iter().map(|_| Known::default()).collect();
+    // Each way of looking has a record of its own; a path that is in neither does not exist.
+    let looks = records.iter().filter(|record| record.name == "stat").count();
+    let ways = usize::from(paths.iter().any(|path| path.follow))
+        + usize::from(paths.iter().any(|path| !path.follow));
+    for state in &mut known {
+        state.seen = looks == ways;
+    }
+    for record in records {
+        let text = String::from_utf8_lossy(&record.body);
+        match record.name.as_str() {
+            "stat" => {
+                let words: Vec<&str> = text.split_ascii_whitespace().collect();
+                for words in words.chunks_exact(6) {
+                    let Some(file) = words[0].parse::<usize>().ok().and_then(|number| known.get_mut(number))
+                    else {
+                        continue;
+                    };
+                    if let Some(state) = stat_fields(&words[1..]) {
+                        file.state = state;
+                    }
+                }
+            }
+            "sum" => {
+                let (numbers, sums) = text.split_once('\n').unwrap_or((&text, ""));
+                for (number, sum) in numbers.split_ascii_whitespace().zip(sums.lines()) {
+                    let Some(file) = number.parse::<usize>().ok().and_then(|number| known.get_mut(number))
+                    else {
+                        continue;
+                    };
+                    let sum: String =
+                        sum.trim_start_matches('\\').chars().take_while(char::is_ascii_hexdigit).collect();
+                    match sum.len() {
+                        64 => file.state.sha256 = Some(sum.to_ascii_lowercase()),
+                        _ => file.failed = Some("cannot read".to_owned()),
+                    }
+                }
+            }
+            "link" | "text" | "bad" => {
+                let Some(file) = record.number(1).and_then(|number| known.get_mut(number)) else { continue };
+                match record.name.as_str() {
+                    "link" => file.state.target = Some(text.into_owned()),
+                    "text" => file.state.content = Some(record.body.clone()),
+                    _ => file.failed = Some(text.trim().to_owned()),
+                }
+            }
+            "lack" if record.fields.get(1).is_some_and(|kind| kind == "sum") => {
+                for (file, path) in known.iter_mut().zip(paths) {
+                    if path.digest {
+                        file.failed = Some(text.clone().into_owned());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    known
+}
+
+fn stat_fields(words: &[&str]) -> Option<FileState> {
+    let raw = u32::from_str_radix(words.first()?, 16).ok()?;
+    let kind = match raw & 0o170_000 {
+        0 => FileKind::Absent,
+        0o100_000 => FileKind::File,
+        0o040_000 => FileKind::Directory,
+        0o120_000 => FileKind::Link,
+        _ => FileKind::Other,
+    };
+    Some(FileState {
+        kind,
+        mode: raw & 0o7777,
+        uid: words.get(1)?.parse().ok()?,
+        gid: words.get(2)?.parse().ok()?,
+        size: words.get(3)?.parse().ok()?,
+        mtime: words.get(4)?.parse().ok()?,
+        ..FileState::default()
+    })
+}
+
+fn file_answer(ask: &FileAsk, paths: &[FileAsk], known: &[Known]) -> Option<Answer> {
+    let index = paths.iter().position(|path| path.path == ask.path && path.follow == ask.follow)?;
+    let known = known.get(index).filter(|known| known.seen)?;
+    let mut state = known.state.clone();
+    let regular = state.kind == FileKind::File;
+    if regular && (ask.digest && state.sha256.is_none() || ask.content && state.content.is_none()) {
+        let why = known.failed.as_deref().unwrap_or("it went away or cannot be read");
+        return Some(Answer::Failed(format!("cannot read `{}` on the host: {why}", ask.path)));
+    }
+    if !(ask.digest && regular) {
+        state.sha256 = None;
+    }
+    state.content = state.content.filter(|_| ask.content && regular);
+    if let Some(content) = &state.content {
+        state.size = content.len() as u64;
+    }
+    Some(Answer::File(state))
+}
+
+fn accounts(table: &[u8]) -> Vec<Account> {
+    let text = String::from_utf8_lossy(table);
+    let line = |line: &str| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [name, _, uid, gid, gecos, home, shell] = fields.as_slice() else { return None };
+        Some(Account {
+            name: (*name).to_owned(),
+            uid: uid.parse().ok()?,
+            gid: gid.parse().ok()?,
+            gecos: (*gecos).to_owned(),
+            home: (*home).to_owned(),
+            shell: (*shell).to_owned(),
+        })
+    };
+    text.lines().filter_map(line).collect()
+}
+
+fn groups(table: &[u8]) -> Vec<GroupEntry> {
+    let text = String::from_utf8_lossy(table);
+    let line = |line: &str| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [name, _, gid, members] = fields.as_slice() else { return None };
+        let members = members.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        Some(GroupEntry { name: (*name).to_owned(), gid: gid.parse().ok()?, members })
+    };
+    text.lines().filter_map(line).collect()
+}
+
+fn package_states<'a>(names: &[&'a str], body: &[u8]) -> HashMap<&'a str, Answer> {
+    let text = String::from_utf8_lossy(body);
+    let mut states: HashMap<&str, PackageState> =
+        names.iter().map(|name| (*name, PackageState::default())).collect();
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let [package, arch, status, version @ ..] = words.as_slice() else { continue };
+        let mut status = status.chars();
+        let (want, is) = (status.next(), status.next());
+        for (name, state) in &mut states {
+            if *name == *package || name.split_once(':') == Some((package, arch)) {
+                state.held |= want == Some('h');
+                // Unpacked or half configured is not installed.
+                if is == Some('i') && state.version.is_none() {
+                    state.version = version.first().map(|version| (*version).to_owned());
+                }
+            }
+        }
+    }
+    states.into_iter().map(|(name, state)| (name, Answer::Package(state))).collect()
+}
+
+fn unit_states<'a>(names: &[&'a str], body: &[u8]) -> HashMap<&'a str, Answer> {
+    let text = String::from_utf8_lossy(body);
+    let one_by_one = text.contains("\nLoadState?\n");
+    let blocks: Vec<&str> = if one_by_one {
+        text.split("\nLoadState?\n").skip(1).collect()
+    } else {
+        text.split("\n\n").filter(|block| !block.trim().is_empty()).collect()
+    };
+    let block = |block: &&str| {
+        let value = |key: &str| {
+            let line = block.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+            line.map(str::to_owned)
+        };
+        match value("LoadState") {
+            Some(load) => Answer::Unit(UnitState {
+                load,
+                active: value("ActiveState").unwrap_or_default(),
+                sub: value("SubState").unwrap_or_default(),
+                enabled: value("UnitFileState").unwrap_or_default(),
+            }),
+            None => Answer::Failed(format!("`systemctl show` failed: {}", block.trim())),
+        }
+    };
+    names.iter().copied().zip(blocks.iter().map(block)).collect()
+}
+
+/// The outputs of a window's scripts.
+fn script_outputs(asks: &[&Ask], records: &[&Record]) -> HashMap<usize, Answer> {
+    let mut answers = HashMap::new();
+    for (batch, (_, scripts)) in batches(asks).into_iter().enumerate() {
+        let record = records.iter().find(|record| record.name == "asks" && record.number(1) == Some(batch));
+        let Some((record, said)) = record.and_then(|record| Some((record, record.number(4)?))) else {
+            continue;
+        };
+        let (status, timed_out) = (record.number(2).unwrap_or(255) as i32, record.number(3) == Some(1));
+        let mut body = record.body.get(said..).unwrap_or_default();
+        let mut take = |length: &str| {
+            let (taken, rest) = body.split_at_checked(length.parse().ok()?)?;
+            body = rest;
+            Some(taken.to_vec())
+        };
+        for fields in record.fields.get(5..).unwrap_or_default().chunks_exact(4) {
+            let (Ok(number), Some(stdout), Some(stderr)) =
+                (fields[0].parse(), take(&fields[2]), take(&fields[3]))
+            else {
+                break;
+            };
+            // Without a status of its own, it is the one in whose middle all of them were ended.
+            let own = fields[1].parse().ok();
+            let output = Output {
+                status: own.unwrap_or(status),
+                stdout,
+                stderr,
+                timed_out: own.is_none() && timed_out,
+            };
+            answers.insert(number, Answer::Output(output));
+        }
+        let said = String::from_utf8_lossy(record.body.get(..said).unwrap_or_default()).trim().to_owned();
+        for (number, _) in scripts {
+            answers.entry(number).or_insert_with(|| {
+                Answer::Failed(match said.is_empty() {
+                    true => "the host did not come to this question".to_owned(),
+                    false => format!("the host did not come to this question: {said}"),
+                })
+            });
+        }
+    }
+    answers
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}
