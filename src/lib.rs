@@ -19,3 +19,6 @@ pub mod shell;
 pub mod tuner;
 pub mod vault;
 pub mod yaml;
+
+// Edges: files, network, processes.
+pub mod lab;
