@@ -192,7 +192,10 @@ fn mismatch(cert: &CertInfo, wanted: &LeafPolicy, ca: &CertInfo) -> Option<Strin
     if cert.is_ca {
         return Some("it is a CA certificate, not a leaf".to_string());
     }
-    if cert.usage != Some(wanted.usage) || !cert.permits("digitalSignature") {
+    if !cert.permits("digitalSignature") {
+        return Some("its key may not sign handshakes (key usage digitalSignature)".to_string());
+    }
+    if cert.usage != Some(wanted.usage) {
         let usage = cert.usage.map_or_else(|| "something else".to_string(), |usage| usage.to_string());
         return Some(format!("it is for use as {usage}, not as {}", wanted.usage));
     }

@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_text_made_by_ansible_vault_is_read() {
-        // Made by `ansible-vault encrypt_string` of ansible-core 2.19 with the password `geheim`.
+        // Made by `ansible-vault encrypt --vault-id prod@...` of ansible-core 2.19 with the password `geheim`.
         let text = include_str!("made_by_ansible.txt");
         assert_eq!(&**decrypt(text, b"geheim").unwrap(), "pässwörd\n".as_bytes());
         assert_eq!(label(text), Some("prod"));

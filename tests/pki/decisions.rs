@@ -112,6 +112,52 @@ fn every_reason_to_issue_and_none_more() {
 }
 
 #[test]
+fn a_leaf_that_another_program_made_with_our_ca_is_judged_by_what_it_may_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let (ca_file, key_file) = (write(dir, "ca.pem", &main_ca().cert_pem()), write(dir, "ca.key", key()));
+    let wanted = LeafPolicy::server(["pg1"]).unwrap();
+    let request = path(dir, "pg1.csr");
+    openssl(&["req", "-new", "-key", &key_file, "-subj", "/CN=pg1", "-out", &request]).unwrap();
+    let cases = [
+        ("keyUsage=critical,digitalSignature", None),
+        ("basicConstraints=CA:FALSE", None),
+        ("basicConstraints=critical,CA:TRUE", Some("it is a CA certificate, not a leaf")),
+        (
+            "keyUsage=critical,keyAgreement",
+            Some("its key may not sign handshakes (key usage digitalSignature)"),
+        ),
+    ];
+    for (extension, because) in cases {
+        let ext =
+            write(dir, "ext", &format!("subjectAltName=DNS:PG1\nextendedKeyUsage=serverAuth\n{extension}\n"));
+        let args =
+            ["x509", "-req", "-in", &request, "-CA", &ca_file, "-CAkey", &key_file, "-set_serial", "7"];
+        let leaf = openssl(&[&args[..], &["-days", "365", "-extfile", &ext]].concat()).unwrap();
+        // OpenSSL 3.0 takes the start of a leaf from this machine's clock.
+        let at = CertInfo::first(&leaf).unwrap().not_before + Duration::hours(1);
+        let verdict = match because {
+            None => Verdict::Keep { days_left: 364 },
+            Some(because) => Verdict::Issue { because: because.to_string() },
+        };
+        assert_eq!(
+            pki::needs(Some(&leaf), &wanted, &main_ca().cert_pem(), at).unwrap(),
+            verdict,
+            "{extension}"
+        );
+    }
+}
+
+#[test]
+fn a_short_lived_ca_is_not_due_on_the_day_it_begins() {
+    let ca = Ca::create(&CaPolicy { days: 90, ..ca_policy() }, key(), [1; 16], NOW).unwrap();
+    // As one from outside would be judged: by a policy that expects ten years.
+    let needs = |at| pki::ca_needs(Some(&ca.cert_pem()), Some(key()), &ca_policy(), at).unwrap();
+    assert_eq!(needs(NOW), CaVerdict::Keep { days_left: 90 });
+    assert!(matches!(needs(NOW + Duration::days(61)), CaVerdict::Rotate { days_left: 29, .. }));
+}
+
+#[test]
 fn a_leaf_never_outlives_its_ca_and_is_not_renewed_in_vain() {
     let dir = tempfile::tempdir().unwrap();
     let policy = CaPolicy { days: 100, ..ca_policy() };
@@ -120,6 +166,9 @@ fn a_leaf_never_outlives_its_ca_and_is_not_renewed_in_vain() {
     let leaf = ca.issue(&wanted, key(), [2; 16], NOW + Duration::days(50)).unwrap();
     assert_eq!(CertInfo::first(&leaf).unwrap().not_after, ca.info().not_after);
     openssl_accepts(dir.path(), &ca.cert_pem(), &leaf, "sslserver", &[], NOW + Duration::days(99));
+    // Nor does it begin before its CA, whose clock may have been ahead of this run's.
+    let early = ca.issue(&wanted, key(), [2; 16], NOW - Duration::minutes(4)).unwrap();
+    assert_eq!(CertInfo::first(&early).unwrap().not_before, ca.info().not_before);
     // Due by its own rule, but a new one would end on the same day.
     let at = NOW + Duration::days(90);
     assert_eq!(
