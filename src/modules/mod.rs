@@ -4,12 +4,14 @@
 //! diff, actions; tests last. It names a fault by parameter, never by span or host, and never sees the inventory,
 //! the plan or a transport.
 
+mod apt;
 mod args;
 mod attrs;
 mod blockinfile;
 mod command;
 mod content;
 mod copy;
+mod debian;
 mod file;
 mod lineinfile;
 mod mode;
@@ -229,6 +231,7 @@ macro_rules! table {
 
 /// Every module, by name.
 pub static MODULES: &[&dyn AnyModule] = table![
+    apt::Apt,
     blockinfile::BlockInFile,
     command::Command,
     copy::Copy,
