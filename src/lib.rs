@@ -12,6 +12,7 @@
 // Pure core, in layer order.
 pub mod diag;
 pub mod facts;
+pub mod inventory;
 pub mod modules;
 pub mod pki;
 pub mod playbook;

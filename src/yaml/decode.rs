@@ -28,14 +28,17 @@ pub struct Reader<'n, 'd> {
 }
 
 impl<'n, 'd> Reader<'n, 'd> {
-    /// A reader of `node`, which messages call `what`: "play", "task". A node that is no mapping is a fault.
+    /// A reader of `node`, which messages call `what`: "play", "group `web`". A node that is no mapping is a fault.
     pub fn new(node: &'n Node, what: impl Into<String>, faults: &'d mut Vec<Diagnostic>) -> Self {
         let what = what.into();
         let entries = node.as_map();
         if entries.is_none() {
             faults.push(
-                Diagnostic::error("wrong-type", format!("a {what} is a mapping, found {}", node.describe()))
-                    .at(node.span),
+                Diagnostic::error(
+                    "wrong-type",
+                    format!("{} is a mapping, found {}", one(&what), node.describe()),
+                )
+                .at(node.span),
             );
         }
         Self { entries: entries.unwrap_or(&[]), span: node.span, what, sound: entries.is_some(), faults }
@@ -71,7 +74,7 @@ impl<'n, 'd> Reader<'n, 'd> {
         let node = self.node(key);
         if node.is_none() && self.sound {
             let place = self.entry(key).map_or(self.first_line(), |entry| entry.key.span);
-            let message = format!("a {} needs `{key}`", self.what);
+            let message = format!("{} needs `{key}`", one(&self.what));
             self.faults.push(Diagnostic::error("missing-key", message).at(place));
         }
         node
@@ -160,7 +163,7 @@ impl<'n, 'd> Reader<'n, 'd> {
                 continue;
             }
             let mut fault =
-                Diagnostic::error("unknown-key", format!("unknown key `{name}` of a {}", self.what))
+                Diagnostic::error("unknown-key", format!("unknown key `{name}` of {}", one(&self.what)))
                     .at(entry.key.span);
             fault.label = did_you_mean(&name, allowed.iter().copied());
             self.faults.push(fault);
@@ -197,6 +200,11 @@ impl<'n, 'd> Reader<'n, 'd> {
     fn first_line(&self) -> Span {
         self.entries.first().map_or(self.span, |entry| entry.key.span)
     }
+}
+
+/// "a play", but "group `web`".
+fn one(what: &str) -> String {
+    if what.contains('`') { what.to_owned() } else { format!("a {what}") }
 }
 
 /// "`hosts` expects a list, found a text".
