@@ -42,7 +42,7 @@ impl Inventory {
                 };
                 match self.term(term.trim(), pattern.span, lists) {
                     Ok(hosts) => set.push(hosts),
-                    Err(fault) => faults.push(fault),
+                    Err(fault) => faults.push(*fault),
                 }
             }
         }
@@ -81,14 +81,11 @@ impl Inventory {
         term: &str,
         span: Span,
         lists: &BTreeMap<String, String>,
-    ) -> Result<IndexSet<String>, Diagnostic> {
+    ) -> Result<IndexSet<String>, Box<Diagnostic>> {
         if let Some(path) = term.strip_prefix('@') {
             let Some(text) = lists.get(path) else {
-                return Err(Diagnostic::error(
-                    "unreadable-list",
-                    format!("the host list `{path}` was not read"),
-                )
-                .at(span));
+                let message = format!("the host list `{path}` was not read");
+                return Err(Box::new(Diagnostic::error("unreadable-list", message).at(span)));
             };
             let names = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
             return names
@@ -100,8 +97,8 @@ impl Inventory {
             let regex = Regex::new(&format!("^(?:{source})")).map_err(|error| {
                 let why = error.to_string();
                 let why = why.lines().last().unwrap_or("").trim().trim_start_matches("error: ").to_owned();
-                Diagnostic::error("bad-pattern", format!("`{source}` is no regular expression: {why}"))
-                    .at(span)
+                let message = format!("`{source}` is no regular expression: {why}");
+                Box::new(Diagnostic::error("bad-pattern", message).at(span))
             })?;
             return Ok(self.matching(&|name| regex.is_match(name)));
         }
@@ -116,14 +113,13 @@ impl Inventory {
         slice.of(hosts).ok_or_else(|| {
             let count = self.members(base).len();
             let message = format!("`{term}` is past the end: `{base}` has {}", plural(count, "host"));
-            Diagnostic::error("bad-pattern", message)
-                .at(span)
-                .hint("indexes count from 0, and from -1 backwards")
+            let fault = Diagnostic::error("bad-pattern", message).at(span);
+            Box::new(fault.hint("indexes count from 0, and from -1 backwards"))
         })
     }
 
     /// The hosts of a group, or the host of that name.
-    fn name(&self, name: &str, span: Span) -> Result<IndexSet<String>, Diagnostic> {
+    fn name(&self, name: &str, span: Span) -> Result<IndexSet<String>, Box<Diagnostic>> {
         if self.groups.contains_key(name) {
             return Ok(self.members(name).into_iter().map(str::to_owned).collect());
         }
@@ -146,7 +142,7 @@ impl Inventory {
                     .push(format!("{} in the inventory; groups: {shown}", plural(self.hosts.len(), "host")));
             }
         }
-        Err(fault)
+        Err(Box::new(fault))
     }
 
     /// Members of all groups, then all hosts, whose names match.
