@@ -18,7 +18,10 @@ impl Args {
     pub fn bind(spec: &Spec, given: &Map<String, Value>) -> Result<Self, Vec<Fault>> {
         let mut faults = Vec::new();
         let mut values = Map::new();
-        for (name, value) in given.iter().filter(|(_, value)| !value.is_null()) {
+        for (name, value) in given {
+            if value.is_null() && (!spec.open || spec.param(name).is_some()) {
+                continue;
+            }
             let Some(param) = spec.param(name) else {
                 if spec.open {
                     values.insert(name.clone(), value.clone());
@@ -131,7 +134,7 @@ fn coerce(param: &Param, value: &Value) -> Result<Value, String> {
     let expected = || param.kind.to_string();
     match param.kind {
         Kind::Any => Ok(value.clone()),
-        Kind::Conditions | Kind::LocalFile | Kind::LocalTemplate => Ok(value.clone()),
+        Kind::Conditions | Kind::Expression | Kind::LocalFile | Kind::LocalTemplate => Ok(value.clone()),
         Kind::Dict => value.as_object().map(|map| Value::Object(map.clone())).ok_or_else(expected),
         Kind::Bool => boolean(value).map(Value::Bool).ok_or_else(expected),
         Kind::Int => integer(value).map(Value::from).ok_or_else(expected),

@@ -6,20 +6,26 @@
 
 mod apt;
 mod args;
+mod assert;
 mod attrs;
 mod blockinfile;
 mod command;
 mod content;
 mod copy;
 mod debian;
+mod debug;
+mod fail;
 mod file;
 mod lineinfile;
 mod mode;
 mod pattern;
 mod replace;
 mod service;
+mod set_fact;
 mod shell;
+mod slurp;
 mod spec;
+mod stat;
 mod template;
 mod words;
 
@@ -232,14 +238,20 @@ macro_rules! table {
 /// Every module, by name.
 pub static MODULES: &[&dyn AnyModule] = table![
     apt::Apt,
+    assert::Assert,
     blockinfile::BlockInFile,
     command::Command,
     copy::Copy,
+    debug::Debug,
+    fail::Fail,
     file::File,
     lineinfile::LineInFile,
     replace::Replace,
     service::Service,
+    set_fact::SetFact,
     shell::Shell,
+    slurp::Slurp,
+    stat::Stat,
     template::Template,
 ];
 

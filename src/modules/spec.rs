@@ -64,6 +64,9 @@ pub enum Kind {
     /// A condition or a list of conditions, evaluated before the module sees them: a list of
     /// `{condition: text, holds: bool}`.
     Conditions,
+    /// A bare expression (`debug: {var: ansible_facts.hostname}`), evaluated before the module sees it:
+    /// `{expression: text, value: any}`, without `value` when it is undefined.
+    Expression,
     /// A file of the control machine, looked up in the role's `files/` and beside the site; the module sees
     /// `{path, content}` (content base64).
     LocalFile,
@@ -124,6 +127,7 @@ impl std::fmt::Display for Kind {
             Self::Dict => f.write_str("mapping"),
             Self::Any => f.write_str("any value"),
             Self::Conditions => f.write_str("condition or list of conditions"),
+            Self::Expression => f.write_str("expression"),
             Self::LocalFile => f.write_str("file of the control machine"),
             Self::LocalTemplate => f.write_str("template of the control machine"),
         }
