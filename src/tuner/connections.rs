@@ -7,8 +7,9 @@ pub(super) fn settings(out: &mut Settings) {
     const ASKED: &str = "requirement";
     let seconds = |n: u64| Value::Time(Millis(n * 1000));
     let dead = "a client that vanished is noticed after 60 s + 6 × 10 s instead of two hours";
-    out.set("tcp_keepalives_idle", seconds(60), ASKED, dead);
-    out.set("tcp_keepalives_interval", seconds(10), ASKED, dead);
+    // Bare seconds, because SHOW answers these two without a unit.
+    out.set("tcp_keepalives_idle", Value::Int(60), ASKED, dead);
+    out.set("tcp_keepalives_interval", Value::Int(10), ASKED, dead);
     out.set("tcp_keepalives_count", Value::Int(6), ASKED, dead);
     let why = "a query whose client is gone is ended within 10 s";
     out.set("client_connection_check_interval", seconds(10), ASKED, why);

@@ -48,7 +48,7 @@ pub struct Hardware {
     pub ram: Bytes,
     /// Logical CPUs that may be used: the least of online, cpuset and quota.
     pub cpus: u32,
-    /// Physical cores among them (thread siblings count once).
+    /// Physical cores among them (thread siblings count once); 0 (unknown) and more than `cpus` count as `cpus`.
     pub cores: u32,
     /// Swap, without zram.
     pub swap: Bytes,
@@ -201,7 +201,6 @@ impl Input {
             );
         }
         ranged("cpus", host.cpus, &CPUS)?;
-        ranged("cores", host.cores, &(1..=host.cpus))?;
         ranged("max_connections", self.max_connections, &CONNECTIONS).map_err(|refusal| {
             if self.max_connections > *CONNECTIONS.end() {
                 refusal.way_out("serve that many clients through a pool")
@@ -232,6 +231,13 @@ impl Input {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl Hardware {
+    /// Physical cores that may be used.
+    pub(super) fn usable_cores(&self) -> u32 {
+        if self.cores == 0 { self.cpus } else { self.cores.min(self.cpus) }
     }
 }
 
@@ -336,11 +342,10 @@ mod tests {
     fn inputs_out_of_range_are_refused_with_the_range() {
         let base = || Input::new(Bytes::gb(8), 2, 300, Workload::Web, 15);
         type Case = (fn(&mut Input), &'static str, &'static str);
-        let cases: [Case; 8] = [
+        let cases: [Case; 7] = [
             (|i| i.hardware.ram = Bytes(0), "ram", "256 MB to 16 TB"),
             (|i| i.hardware.ram = Bytes::mb(64), "ram", "`ram` is 64 MB"),
             (|i| i.hardware.cpus = 0, "cpus", "1 to 1024"),
-            (|i| i.hardware.cores = 3, "cores", "1 to 2"),
             (|i| i.max_connections = 1_000_000_000, "max_connections", "10 to 100000"),
             (|i| i.active = Some(0), "active", "1 to 100000"),
             (|i| i.pg_major = 12, "pg_major", "13 to 18"),

@@ -5,7 +5,7 @@ use super::setting::{Settings, Value};
 
 /// Parallel workers in all: one a core.
 pub(super) fn workers(hardware: &Hardware) -> u32 {
-    hardware.cores.max(2)
+    hardware.usable_cores().max(2)
 }
 
 /// Parallel workers that `active` backends can have at once.
@@ -15,7 +15,7 @@ pub(super) fn in_use(input: &Input, active: u32) -> u32 {
 
 /// Parallel workers of one query.
 fn per_gather(input: &Input) -> u32 {
-    let half = (input.hardware.cores / 2).max(1);
+    let half = (input.hardware.usable_cores() / 2).max(1);
     match input.workload {
         Workload::Dw => half,
         Workload::Mixed => half.min(4),
@@ -30,7 +30,7 @@ pub(super) fn autovacuum_workers(cpus: u32) -> u32 {
 
 pub(super) fn settings(input: &Input, out: &mut Settings) {
     const SOURCE: &str = "physical cores; pgtune";
-    let cores = input.hardware.cores;
+    let cores = input.hardware.usable_cores();
     let each = per_gather(input);
     let many = if cores == 1 { "1 core".to_owned() } else { format!("{cores} cores") };
     out.set(

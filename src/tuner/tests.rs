@@ -119,6 +119,46 @@ fn what_does_not_fit_is_refused_with_the_sum_and_ways_out_that_work() {
 }
 
 #[test]
+fn no_step_of_rounding_takes_memory_away() {
+    let mut last: Option<Tuning> = None;
+    for ram in (3072..40_960).step_by(16) {
+        let tuning = alone(&host(ram, 2, 300, 15)).expect("fits");
+        for name in MEMORY {
+            let before = last.as_ref().map_or(0, |last| size(last, name));
+            assert!(before <= size(&tuning, name), "{name} at {ram} MB");
+        }
+        last = Some(tuning);
+    }
+}
+
+#[test]
+fn a_host_that_connections_nearly_fill_is_refused_rather_than_tuned_at_a_cliff() {
+    let at = |ram| {
+        let mut input = host(ram, 2, 5000, 15);
+        input.active = Some(10);
+        alone(&input)
+    };
+    let mut served = 0;
+    for ram in (14_336..40_960).step_by(64) {
+        let (Ok(before), Ok(after)) = (at(ram), at(ram + ram / 100)) else { continue };
+        served += 1;
+        let (before, after) = (size(&before, "work_mem"), size(&after, "work_mem"));
+        assert!(after <= before + before / 20 + MB, "{ram} MB: {} -> {}", Bytes(before), Bytes(after));
+    }
+    assert!(served > 100 && at(14_336).is_err(), "{served}");
+}
+
+#[test]
+fn cores_that_a_quota_takes_away_or_nobody_counted_do_not_matter() {
+    let workers = |cpus, cores| {
+        let mut input = host(8192, cpus, 100, 15);
+        input.hardware.cores = cores;
+        number(&alone(&input).expect("fits"), "max_parallel_workers")
+    };
+    assert_eq!([workers(8, 4), workers(8, 0), workers(2, 16)], [4, 8, 2]);
+}
+
+#[test]
 fn versions_and_builds_decide_what_is_set() {
     let at = |pg, lz4| {
         let mut input = host(8192, 2, 100, pg);
@@ -263,7 +303,7 @@ const WORKERS: [&str; 5] = [
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
 
     #[test]
     fn the_budget_is_the_ram_and_every_claim_is_in_it(input in inputs()) {
@@ -282,6 +322,28 @@ proptest! {
             Err(refusal) => {
                 prop_assert!(refusal.arithmetic.len() >= 7, "{}", refusal);
             }
+        }
+    }
+
+    #[test]
+    fn ways_out_lead_out(input in inputs()) {
+        let needs = ClusterNeeds::of([&input], &[]);
+        let Err(refusal) = tune(&input, &needs) else { return Ok(()) };
+        for way in &refusal.ways_out {
+            let last = way.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse::<u32>().ok()).next_back();
+            let mut changed = input.clone();
+            match last {
+                Some(active) if way.contains("and lower max_connections") => {
+                    changed.max_connections = 2 * active;
+                    changed.active = Some(active);
+                }
+                Some(active) if way.contains("pool") => changed.active = Some(active),
+                Some(connections) if way.starts_with("lower") => changed.max_connections = connections,
+                Some(gb) if way.starts_with("give") => changed.hardware.ram = Bytes::gb(gb.into()),
+                _ => changed.hardware.huge_pages = HugePages::Granted,
+            }
+            changed.active = changed.active.map(|active| active.min(changed.max_connections));
+            prop_assert!(tune(&changed, &ClusterNeeds::of([&changed], &[])).is_ok(), "{}", way);
         }
     }
 
