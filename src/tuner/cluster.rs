@@ -161,15 +161,16 @@ fn locks(workload: Workload) -> u32 {
 
 pub(super) fn settings(needs: &ClusterNeeds, out: &mut Settings) {
     const SOURCE: &str = "PostgreSQL docs, Hot Standby: not lower than on the primary";
-    let equal = "equal on every host, since any of them may become the primary";
-    let standbys = needs.standbys;
+    let equal = "equal on every host, since each may become the primary";
+    let standbys =
+        if needs.standbys == 1 { "1 standby".to_owned() } else { format!("{} standbys", needs.standbys) };
     for (name, value) in needs.five() {
         let why = match name {
             "max_connections" => format!("the most that any host of the cluster is asked for; {equal}"),
             "max_worker_processes" => {
                 format!("at least the CPUs of the biggest host, 4 more, and those of extensions; {equal}")
             }
-            "max_wal_senders" => format!("{standbys} standbys, two base backups at once, and spare; {equal}"),
+            "max_wal_senders" => format!("{standbys}, two base backups at once, and spare; {equal}"),
             "max_prepared_transactions" if value == 0 => {
                 format!("two-phase commit is not asked for; {equal}")
             }
@@ -181,7 +182,7 @@ pub(super) fn settings(needs: &ClusterNeeds, out: &mut Settings) {
         out.set(name, Value::Int(value.into()), SOURCE, why);
     }
     let slots = format!(
-        "a slot for every host and spare, on each host because the primary may change; {standbys} standbys now"
+        "a slot for every host and spare, on each host because the primary may change; {standbys} now"
     );
     out.set("max_replication_slots", Value::Int(needs.max_replication_slots.into()), SOURCE, slots);
     let (level, why) = if needs.logical {

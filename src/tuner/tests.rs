@@ -486,6 +486,12 @@ proptest! {
             again.standing.shared_buffers = Some(Bytes(size(&first, "shared_buffers")));
             again.standing.max_slot_wal_keep_size = Some(Bytes(size(&first, "max_slot_wal_keep_size")));
             prop_assert_eq!(alone(&again), Ok(first.clone()));
+            // Not even a comment of the file may follow the free space of the disk.
+            for percent in [96, 104] {
+                let free = input.hardware.wal_fs_free.map(|free| free.percent(percent));
+                again.hardware.wal_fs_free = free.min(input.hardware.wal_fs_size);
+                prop_assert_eq!(alone(&again), Ok(first.clone()));
+            }
             // And a reading that moved by less than 1 % restarts nothing.
             again.hardware.ram = Bytes((u128::from(input.hardware.ram.0) * u128::from(permyriad) / 10_000) as u64);
             if let Ok(moved) = alone(&again) {

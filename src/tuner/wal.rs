@@ -45,7 +45,10 @@ pub(super) fn plan(input: &Input, needs: &ClusterNeeds) -> Result<Wal, Refusal> 
         .standing
         .max_slot_wal_keep_size
         .filter(|now| {
-            *now >= least && now.0 <= raw.0 && now.0 >= raw.0 / 5 * 3 && now.round_down(Bytes::mb(1)) == *now
+            *now >= least
+                && now.0 <= raw.0 / 10 * 11
+                && now.0 >= raw.0 / 5 * 3
+                && now.round_down(Bytes::mb(1)) == *now
         })
         .unwrap_or_else(|| coarse(raw));
     let most = match input.workload {
@@ -63,21 +66,11 @@ pub(super) fn plan(input: &Input, needs: &ClusterNeeds) -> Result<Wal, Refusal> 
 
 pub(super) fn settings(input: &Input, shared_buffers: Bytes, wal: &Wal, out: &mut Settings) {
     const SOURCE: &str = "WAL budget: a quarter of the filesystem, half of what is free";
-    let budget = match (input.hardware.wal_fs_size, input.hardware.wal_fs_free) {
-        (None, _) => format!(
-            "{} (pg_wal's filesystem was not measured; {} assumed)",
-            wal.budget.human(),
-            ASSUMED.human()
-        ),
-        (Some(size), None) => format!("{} (a quarter of {})", wal.budget.human(), size.human()),
-        (Some(size), Some(free)) => {
-            format!(
-                "{} (a quarter of {}, at most half of the {} free)",
-                wal.budget.human(),
-                size.human(),
-                free.human()
-            )
-        }
+    // No number that wavers (free space) may stand in a reason: reasons are comments of a file that must not change.
+    let amount = wal.budget.human();
+    let budget = match input.hardware.wal_fs_size {
+        None => format!("{amount} (the filesystem of pg_wal was not measured; {} assumed)", ASSUMED.human()),
+        Some(size) => format!("{amount} (at most a quarter of {} and half of what is free)", size.human()),
     };
     out.set(
         "max_wal_size",
@@ -172,6 +165,8 @@ mod tests {
         input.standing.max_slot_wal_keep_size = Some(first.slots);
         input.hardware.wal_fs_free = Some(Bytes::gb(48));
         assert_eq!(plan(&input, &needs).expect("fits"), first, "more room is no reason for a change");
+        input.hardware.wal_fs_free = Some(Bytes::gb(31));
+        assert_eq!(plan(&input, &needs).expect("fits"), first, "nor is a little less");
         input.hardware.wal_fs_free = Some(Bytes::gb(24));
         assert_eq!(plan(&input, &needs).expect("fits").slots, Bytes::gb(12), "less room is");
     }
