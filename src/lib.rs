@@ -17,6 +17,7 @@ pub mod modules;
 pub mod pki;
 pub mod playbook;
 pub mod shell;
+pub mod template;
 pub mod tuner;
 pub mod vault;
 pub mod yaml;

@@ -1,0 +1,231 @@
+//! Template files: Jinja2 with Ansible's settings, includes answered by the edge.
+
+use super::compile::{self, SyntaxFault};
+use super::engine::{Root, Templates};
+use super::env::file_env;
+use super::errors::{self, Chains};
+use super::scope::Scope;
+use super::session::Session;
+use super::syntax::{Reading, Rewritten};
+use crate::diag::{Diagnostic, FileId, Span};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Error, ErrorKind};
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What a template file is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// Jinja2, by MiniJinja.
+    Jinja,
+    /// Tera 2.
+    Tera,
+}
+
+impl Dialect {
+    /// By the end of the name: `*.tera` is Tera, anything else Jinja2, as in every Ansible role.
+    pub fn of(path: &str) -> Self {
+        match Path::new(path).extension() {
+            Some(end) if end == "tera" => Self::Tera,
+            _ => Self::Jinja,
+        }
+    }
+}
+
+/// A template file that was read: what is needed to point into it.
+struct Part {
+    file: FileId,
+    text: Arc<str>,
+    reading: Reading,
+    rewritten: Rewritten,
+    /// Length of the `#jinja2:` line, which is not part of the template.
+    header: usize,
+}
+
+impl Chains for Part {
+    fn part(&self) -> &str {
+        self.text.get(self.header..).unwrap_or_default()
+    }
+
+    fn base(&self) -> usize {
+        self.header
+    }
+
+    fn chains(&self) -> &[Range<usize>] {
+        &self.reading.chains
+    }
+
+    fn is_local(&self, start: usize) -> bool {
+        !self.reading.roots.iter().any(|root| root.range.start == start)
+    }
+
+    fn is_guarded(&self, start: usize) -> bool {
+        self.reading.roots.iter().any(|root| root.range.start == start && root.guarded)
+    }
+}
+
+impl Part {
+    fn span(&self, range: Range<usize>) -> Span {
+        Span::new(self.file, range.start, range.end)
+    }
+
+    fn original(&self, range: Range<usize>) -> Range<usize> {
+        let at = |offset| (self.header + self.rewritten.original(offset)).min(self.text.len());
+        at(range.start)..at(range.end)
+    }
+}
+
+/// The parts of one rendering, by the name they were asked for.
+type Parts = Arc<Mutex<HashMap<String, Arc<Part>>>>;
+
+const MAIN: &str = "\u{1}main";
+
+impl Templates {
+    /// What a template file becomes. `extra` are variables that only this file sees, as `vars:` of the `template`
+    /// module; they win over the scope.
+    pub fn render_file(
+        &self,
+        file: FileId,
+        text: &str,
+        dialect: Dialect,
+        scope: &Arc<dyn Scope>,
+        extra: &Map<String, Value>,
+    ) -> Result<String, Diagnostic> {
+        let session = Session::new(&self.world, scope, extra.clone(), file);
+        match dialect {
+            Dialect::Jinja => self.render_jinja(file, text, &session),
+            Dialect::Tera => Err(Diagnostic::error("template", "`*.tera` files are not read yet")),
+        }
+    }
+
+    /// The variables that a template file uses; faults of its syntax, unknown filters and unknown tests.
+    pub fn roots_of_file(&self, file: FileId, text: &str, dialect: Dialect) -> Result<Vec<Root>, Diagnostic> {
+        match dialect {
+            Dialect::Jinja => {
+                let part = read(file, Arc::from(text))?;
+                let place = |root: &super::syntax::Root| {
+                    part.span(root.range.start + part.header..root.range.end + part.header)
+                };
+                Ok(part
+                    .reading
+                    .roots
+                    .iter()
+                    .map(|root| Root {
+                        name: root.name.clone(),
+                        span: place(root),
+                        optional: root.guarded || part.reading.tested.contains(&root.name),
+                    })
+                    .collect())
+            }
+            Dialect::Tera => Ok(Vec::new()),
+        }
+    }
+
+    fn render_jinja(&self, file: FileId, text: &str, session: &Arc<Session>) -> Result<String, Diagnostic> {
+        let main = Arc::new(read(file, Arc::from(text))?);
+        let (syntax, _) = options(text).map_err(|fault| fault.diagnostic.at(main.span(fault.range)))?;
+        let parts = Parts::default();
+        remember(&parts, MAIN, &main);
+        let mut env = file_env().clone();
+        env.set_syntax(syntax);
+        let (lookups, kept) = (Arc::clone(&self.world.lookups), Arc::clone(&parts));
+        env.set_loader(move |name| {
+            let found =
+                lookups.template(file, name).map_err(|why| Error::new(ErrorKind::TemplateNotFound, why))?;
+            let part = Arc::new(read(found.file, found.text).map_err(errors::carry)?);
+            remember(&kept, name, &part);
+            Ok(Some(part.rewritten.text.clone()))
+        });
+        let explain = |error: Error| {
+            let named = error.name().and_then(|name| recall(&parts, name));
+            let part = named.unwrap_or_else(|| Arc::clone(&main));
+            let range = error.range().map_or(0..0, |range| part.original(range));
+            let diagnostic = errors::explain(&error, &*part, session, range, &|range| part.span(range));
+            errors::clean(diagnostic, session)
+        };
+        let template = env.template_from_named_str(MAIN, &main.rewritten.text).map_err(explain)?;
+        template.render(session.root()).map_err(explain)
+    }
+}
+
+fn remember(parts: &Parts, name: &str, part: &Arc<Part>) {
+    parts.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), Arc::clone(part));
+}
+
+fn recall(parts: &Parts, name: &str) -> Option<Arc<Part>> {
+    parts.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+}
+
+fn read(file: FileId, text: Arc<str>) -> Result<Part, Diagnostic> {
+    let at = |fault: SyntaxFault, shift: usize| {
+        fault.diagnostic.at(Span::new(file, fault.range.start + shift, fault.range.end + shift))
+    };
+    let (syntax, header) = options(&text).map_err(|fault| at(fault, 0))?;
+    let body = text.get(header..).unwrap_or_default();
+    let reading = compile::read_template(body, syntax).map_err(|fault| at(fault, header))?;
+    let rewritten = reading.rewrite(body);
+    Ok(Part { file, text, reading, rewritten, header })
+}
+
+/// The `#jinja2: trim_blocks:False, lstrip_blocks:True` line that a template may start with, and its length.
+fn options(text: &str) -> Result<(SyntaxConfig, usize), SyntaxFault> {
+    let Some(rest) = text.strip_prefix("#jinja2:") else { return Ok((compile::syntax(), 0)) };
+    let line = rest.split_inclusive('\n').next().unwrap_or(rest);
+    let header = text.len() - rest.len() + line.len();
+    let fault = |message: String| SyntaxFault {
+        diagnostic: Diagnostic::error("template-syntax", message)
+            .hint("it takes trim_blocks, lstrip_blocks, keep_trailing_newline and the start and end strings"),
+        range: 0..header.min(text.trim_end().len()),
+    };
+    let (mut trim, mut lstrip, mut keep) = (true, false, true);
+    let mut delimiters = Delimiters::default();
+    for pair in line.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let (name, value) =
+            pair.split_once(':').ok_or_else(|| fault(format!("`{pair}` is not an option of `#jinja2:`")))?;
+        let value = value.trim().trim_matches(['"', '\'']);
+        let truth = || match value.to_lowercase().as_str() {
+            "true" | "yes" => Ok(true),
+            "false" | "no" => Ok(false),
+            _ => Err(fault(format!("`{}` takes True or False", name.trim()))),
+        };
+        match name.trim() {
+            "trim_blocks" => trim = truth()?,
+            "lstrip_blocks" => lstrip = truth()?,
+            "keep_trailing_newline" => keep = truth()?,
+            "variable_start_string" => delimiters.variable.0 = value.to_owned(),
+            "variable_end_string" => delimiters.variable.1 = value.to_owned(),
+            "block_start_string" => delimiters.block.0 = value.to_owned(),
+            "block_end_string" => delimiters.block.1 = value.to_owned(),
+            "comment_start_string" => delimiters.comment.0 = value.to_owned(),
+            "comment_end_string" => delimiters.comment.1 = value.to_owned(),
+            other => return Err(fault(format!("`{other}` is not an option of `#jinja2:`"))),
+        }
+    }
+    let Delimiters { variable, block, comment } = delimiters;
+    let config = SyntaxConfig::builder()
+        .trim_blocks(trim)
+        .lstrip_blocks(lstrip)
+        .keep_trailing_newline(keep)
+        .variable_delimiters(variable.0, variable.1)
+        .block_delimiters(block.0, block.1)
+        .comment_delimiters(comment.0, comment.1)
+        .build()
+        .map_err(|error| fault(format!("the delimiters cannot be used: {error}")))?;
+    Ok((config, header))
+}
+
+struct Delimiters {
+    variable: (String, String),
+    block: (String, String),
+    comment: (String, String),
+}
+
+impl Default for Delimiters {
+    fn default() -> Self {
+        let pair = |start: &str, end: &str| (start.to_owned(), end.to_owned());
+        Self { variable: pair("{{", "}}"), block: pair("{%", "%}"), comment: pair("{#", "#}") }
+    }
+}

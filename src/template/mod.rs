@@ -1,0 +1,36 @@
+//! One template layer: Jinja2 for expressions in YAML and `*.j2` files, Tera for the program's own `*.tera` files, with
+//! Ansible's filters, tests and lookups in both. Undefined variables are errors with their place.
+//!
+//! | question | answer |
+//! |---|---|
+//! | what a text gives | [`Templates::render_node`], [`Templates::render_value`] |
+//! | what a condition gives | [`Templates::condition`], [`Templates::eval`] |
+//! | what a file becomes | [`Templates::render_file`] |
+//! | which variables a text needs | [`Templates::roots`] and its siblings |
+//!
+//! A string that is exactly one `{{ expression }}` keeps the type of its result. Variables are rendered when they are
+//! used, not before, so that a broken variable that nobody uses does no harm.
+
+mod compile;
+mod engine;
+mod env;
+mod errors;
+mod file;
+pub mod filters;
+mod functions;
+mod lazy;
+pub mod python;
+mod scope;
+mod session;
+mod syntax;
+pub mod tests;
+pub mod version;
+
+pub use compile::is_template;
+pub use engine::{Root, Templates};
+pub use file::Dialect;
+pub use scope::{FileText, Lookups, NoLookups, PasswordRequest, Scope, Variable};
+pub use session::OMIT;
+
+#[cfg(test)]
+mod cases;
