@@ -13,6 +13,13 @@ pub enum Action {
     Put(Put),
     /// Write a file on the control machine, the same way.
     Local(LocalWrite),
+    /// Open a second, new connection to the host and close it again. The engine must have the actions before it
+    /// done, and start those behind it only when the connection (to a shell that answers) came about; where it
+    /// does not within the limit, the step fails here. For changes that may lock us out.
+    Reconnect {
+        /// Seconds to try.
+        timeout: u64,
+    },
 }
 
 /// A script to run.

@@ -29,7 +29,7 @@ pub enum Item {
     Probe(Vec<Ask>),
     /// Actions of one step. The first that fails ends the item.
     Act {
-        /// Done in this order. [`Action::Local`] is not for the wire: it counts as done.
+        /// Done in this order. [`Action::Local`] and [`Action::Reconnect`] are not for the wire: they count as done.
         actions: Vec<Action>,
         /// Seconds for each action that names no limit of its own.
         seconds: u64,
@@ -258,7 +258,7 @@ impl Writer {
             let payload = match action {
                 Action::Run(run) => run.stdin.clone().filter(|bytes| !bytes.is_empty()),
                 Action::Put(put) => Some(put.content.clone()),
-                Action::Local(_) => continue,
+                Action::Local(_) | Action::Reconnect { .. } => continue,
             };
             let bytes = payload.as_ref().map_or(0, |payload| payload.len());
             self.payloads.extend(payload.filter(|payload| !payload.is_empty()));
@@ -266,7 +266,7 @@ impl Writer {
             match action {
                 Action::Run(run) => self.run(item, number, run, bytes, run.timeout.unwrap_or(seconds)),
                 Action::Put(put) => self.put(item, number, put, seconds),
-                Action::Local(_) => {}
+                Action::Local(_) | Action::Reconnect { .. } => {}
             }
             self.line(format_args!("else i_skip {bytes}; fi"));
         }

@@ -121,7 +121,7 @@ fn acted(actions: &[Action], records: &[&Record]) -> ItemReply {
     let mut outputs = Vec::new();
     for (number, action) in actions.iter().enumerate() {
         let output = match action {
-            Action::Local(_) => Output::default(),
+            Action::Local(_) | Action::Reconnect { .. } => Output::default(),
             Action::Run(_) | Action::Put(_) => {
                 let record =
                     records.iter().find(|record| record.name == "act" && record.number(1) == Some(number));

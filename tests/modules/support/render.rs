@@ -68,6 +68,7 @@ fn action(action: &Action, full: bool) -> Value {
     let (text, bytes) = match action {
         Action::Run(run) => (self::run(run), run.stdin.as_deref().map(|bytes| ("stdin", bytes))),
         Action::Put(put) => (self::put(put), Some(("content", &*put.content))),
+        Action::Reconnect { timeout } => (format!("reconnect within {timeout}s"), None),
         Action::Local(write) => (
             format!("local {} {:04o} {} bytes", write.path, write.mode, write.content.len()),
             Some(("content", &*write.content)),
