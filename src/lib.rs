@@ -24,3 +24,4 @@ pub mod yaml;
 
 // Edges: files, network, processes.
 pub mod lab;
+pub mod transport;

@@ -1,0 +1,101 @@
+//! Why a host could not be reached, entered, or kept.
+
+use super::known_hosts::HostKeyError;
+
+/// A failure of the connection itself; a command that fails is no such thing.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// No connection to the address.
+    #[error("cannot reach {address}: {why}")]
+    Unreachable {
+        /// Host and port as they were tried.
+        address: String,
+        /// What the system said.
+        why: String,
+    },
+    /// The host does not let us in.
+    #[error("{address} refused user `{user}` (tried: {}; it accepts: {})", list(.tried), list(.accepted))]
+    Auth {
+        /// Host and port.
+        address: String,
+        /// Login name.
+        user: String,
+        /// What was offered, in order.
+        tried: Vec<String>,
+        /// The methods the host would take.
+        accepted: Vec<String>,
+    },
+    /// The host's key is not the one it should be.
+    #[error(transparent)]
+    HostKey(#[from] HostKeyError),
+    /// The account did not become another.
+    #[error("cannot become `{user}` by `{method}`: {said}")]
+    Become {
+        /// `sudo`, `su` or `doas`.
+        method: String,
+        /// The account wanted.
+        user: String,
+        /// What the tool said, without secrets.
+        said: String,
+    },
+    /// Something took too long.
+    #[error("{what} took longer than {seconds} s")]
+    Timeout {
+        /// What was waited for.
+        what: String,
+        /// The limit.
+        seconds: u64,
+    },
+    /// The connection ended in the middle. What ran then may or may not have been completed.
+    #[error("the connection was lost: {why}")]
+    Lost {
+        /// What is known of it.
+        why: String,
+    },
+    /// No usable shell answered.
+    #[error("no usable shell: {why}")]
+    Shell {
+        /// What came instead.
+        why: String,
+    },
+    /// What the user configured cannot be used.
+    #[error("{why}")]
+    Config {
+        /// What is wrong.
+        why: String,
+    },
+}
+
+impl TransportError {
+    /// What to do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Unreachable { .. } => "check `ansible_host` and `ansible_port`, and that sshd runs there",
+            Self::Auth { .. } => {
+                "give a key by `--private-key` or `ansible_ssh_private_key_file`, or load it into ssh-agent"
+            }
+            Self::HostKey(error) => return Some(error.hint()),
+            Self::Become { said, .. } if said.contains("not found") => {
+                "install sudo on the host, or set `ansible_become_method: su`"
+            }
+            Self::Become { .. } => "set `ansible_become_password` (in a vault), or allow the user in sudoers",
+            Self::Timeout { .. } => "raise `ansible_timeout`, or look why the host is slow",
+            Self::Lost { .. } => "run again: what was done is recognised and not done twice",
+            Self::Shell { .. } => "the login user needs a shell such as /bin/bash or /bin/sh",
+            Self::Config { .. } => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    pub(super) fn lost(why: impl std::fmt::Display) -> Self {
+        Self::Lost { why: why.to_string() }
+    }
+
+    pub(super) fn config(why: impl std::fmt::Display) -> Self {
+        Self::Config { why: why.to_string() }
+    }
+}
+
+fn list(words: &[String]) -> String {
+    if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
+}

@@ -1,0 +1,60 @@
+//! One connection per host, and over it one long-lived, privileged POSIX shell that answers frames.
+//!
+//! [`connect`] opens the connection, becomes root and sends the first frame in the same breath; from then on every
+//! [`Transport::frame`] is one round trip. Closing the stream, however that happens, ends what runs on the host.
+
+mod endpoint;
+mod error;
+pub mod known_hosts;
+mod link;
+mod local;
+mod native;
+mod openssh;
+mod session;
+mod ssh_config;
+
+pub use endpoint::{Become, BecomeMethod, Endpoint, HostKeyPolicy, Kind};
+pub use error::TransportError;
+pub use native::{known_hosts_file, probe_host_key};
+pub use session::{Greeting, Session, Traffic};
+
+use crate::shell::{Frame, ItemReply};
+use std::future::Future;
+
+/// What the engine needs of a connected host.
+pub trait Transport: Send {
+    /// Sends a frame and waits for all of its replies, one per item. After an error, or when the future was dropped
+    /// before its end, the connection is of no more use.
+    fn frame(&mut self, frame: &Frame)
+    -> impl Future<Output = Result<Vec<ItemReply>, TransportError>> + Send;
+
+    /// Round trips and bytes so far.
+    fn traffic(&self) -> Traffic;
+
+    /// Ends the connection; the host's shell removes what it left.
+    fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+/// Connects, becomes the wanted account and runs the first frame.
+///
+/// # Errors
+/// Every way in which that can fail, see [`TransportError`].
+pub async fn connect(endpoint: &Endpoint, first: &Frame) -> Result<(Session, Greeting), TransportError> {
+    let nonce = session::nonce()?;
+    let command = endpoint.bootstrap_command(&nonce);
+    let seconds = endpoint.timeout.as_secs();
+    let opened = async {
+        match endpoint.kind {
+            Kind::Local => local::open(&command),
+            Kind::OpenSsh => openssh::open(endpoint, &command).await,
+            Kind::Native => match ssh_config::resolve(endpoint).await? {
+                ssh_config::Resolved::Native(route) => native::open(endpoint, route, &command).await,
+                ssh_config::Resolved::NeedsOpenSsh => openssh::open(endpoint, &command).await,
+            },
+        }
+    };
+    let link = tokio::time::timeout(endpoint.timeout, opened).await.map_err(|_| {
+        TransportError::Timeout { what: format!("connecting to {}", endpoint.shown()), seconds }
+    })??;
+    Session::start(link, endpoint, nonce, first).await
+}

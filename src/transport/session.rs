@@ -1,0 +1,324 @@
+//! The conversation with a host's shell: the start, then frame by frame.
+
+use super::Transport;
+use super::endpoint::Endpoint;
+use super::error::TransportError;
+use super::link::{Event, Keeper, Link};
+use crate::shell::{Decoder, Frame, ItemReply, Record, Wire, compile, hello, parse};
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+
+/// Round trips and bytes of a connection, counted behind encryption and compression.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Times we waited for the host, after authentication.
+    pub round_trips: u64,
+    /// Bytes to the host.
+    pub bytes_up: u64,
+    /// Bytes from the host.
+    pub bytes_down: u64,
+}
+
+/// What a host said when it was first spoken to.
+#[derive(Debug, Clone)]
+pub struct Greeting {
+    /// Kernel name, release and machine.
+    pub uname: String,
+    /// Account of the shell, by name.
+    pub account: String,
+    /// Account of the shell, by number.
+    pub uid: u32,
+    /// Tools that we may need and that are missing.
+    pub missing: Vec<String>,
+    /// Replies to the first frame.
+    pub replies: Vec<ItemReply>,
+}
+
+/// A host's shell.
+pub struct Session {
+    writer: Box<dyn AsyncWrite + Send + Unpin>,
+    events: mpsc::UnboundedReceiver<Event>,
+    keeper: Keeper,
+    decoder: Decoder,
+    nonce: String,
+    number: u64,
+    silence: Duration,
+    traffic: Traffic,
+    /// Tail of what came on standard error, for the message when the connection ends.
+    said: VecDeque<u8>,
+    /// Set while a frame is under way: when its future was dropped, the stream is somewhere in its middle.
+    broken: bool,
+}
+
+/// The unforgeable mark of a connection.
+pub(super) fn nonce() -> Result<String, TransportError> {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes)
+        .map_err(|_| TransportError::config("the system gives no random numbers"))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+impl Session {
+    /// Waits for the shell where a password has to be given first, then says hello.
+    pub(super) async fn start(
+        link: Link,
+        endpoint: &Endpoint,
+        nonce: String,
+        first: &Frame,
+    ) -> Result<(Self, Greeting), TransportError> {
+        let mut session = Self {
+            writer: link.writer,
+            events: link.events,
+            keeper: link.keeper,
+            decoder: Decoder::new(&nonce),
+            nonce,
+            number: 1,
+            silence: endpoint.silence,
+            traffic: Traffic::default(),
+            said: VecDeque::new(),
+            broken: true,
+        };
+        let change = endpoint.change();
+        if let Some(password) = change.and_then(|change| change.password.as_ref()) {
+            // The password alone: more lines would be taken for more (wrong) passwords and lock the account.
+            let line = zeroize::Zeroizing::new(format!("{}\n", password.expose()));
+            session.send(&[line.as_bytes()]).await?;
+        }
+        let wire = hello(first, &session.nonce, session.number);
+        let ready = change.is_some_and(|change| change.password.is_some());
+        if !ready {
+            session.send_wire(&wire).await?;
+        }
+        session.wait_ready(endpoint).await?;
+        if ready {
+            session.send_wire(&wire).await?;
+        }
+        let records = session.collect().await?;
+        let Some(greeting) = records.iter().find(|record| record.name == "hello") else {
+            return Err(TransportError::Shell { why: "the host did not say who it is".to_owned() });
+        };
+        let greeting = greet(greeting, parse(first, &records));
+        session.broken = false;
+        Ok((session, greeting))
+    }
+
+    /// Ends the connection at once, whatever runs.
+    pub fn cancel(self) {
+        drop(self);
+    }
+
+    async fn wait_ready(&mut self, endpoint: &Endpoint) -> Result<(), TransportError> {
+        let ready = tokio::time::timeout(endpoint.timeout, self.record()).await;
+        let change = endpoint.change();
+        match ready {
+            Ok(Ok(record)) if record.name == "ready" => Ok(()),
+            Ok(Ok(_)) => Err(TransportError::Shell { why: "it answered out of turn".to_owned() }),
+            Err(_) => Err(TransportError::Timeout {
+                what: match change {
+                    Some(change) => format!("becoming `{}` by `{}`", change.user, change.method.name()),
+                    None => "the login shell".to_owned(),
+                },
+                seconds: endpoint.timeout.as_secs(),
+            }),
+            Ok(Err(TransportError::Lost { why })) => {
+                let mut said = self.last_words();
+                let out = String::from_utf8_lossy(self.decoder.rest()).trim().to_owned();
+                let secret = change.and_then(|change| change.password.as_ref());
+                for words in [out, why] {
+                    if said.is_empty() {
+                        said = words;
+                    }
+                }
+                if let Some(secret) = secret.map(|secret| secret.expose()).filter(|secret| !secret.is_empty())
+                {
+                    said = said.replace(secret, crate::shell::MASK);
+                }
+                let of_tool = |change: &&super::Become| {
+                    let name = change.method.name();
+                    change.password.is_some() || said.contains(name)
+                };
+                match change.filter(of_tool) {
+                    Some(change) => Err(TransportError::Become {
+                        method: change.method.name().to_owned(),
+                        user: change.user.clone(),
+                        said,
+                    }),
+                    None => Err(TransportError::Shell { why: said }),
+                }
+            }
+            Ok(Err(error)) => Err(error),
+        }
+    }
+
+    async fn send_wire(&mut self, wire: &Wire) -> Result<(), TransportError> {
+        let head = wire.head(&self.nonce);
+        let mut parts: Vec<&[u8]> = vec![&head];
+        parts.extend(wire.payloads.iter().map(|payload| payload.as_ref()));
+        self.send(&parts).await
+    }
+
+    /// Writes while taking in what comes, so that neither side waits for the other.
+    async fn send(&mut self, parts: &[&[u8]]) -> Result<(), TransportError> {
+        self.traffic.bytes_up += parts.iter().map(|part| part.len() as u64).sum::<u64>();
+        self.traffic.round_trips += 1;
+        let mut last_heard = tokio::time::Instant::now();
+        let writer = &mut self.writer;
+        let mut write = std::pin::pin!(async {
+            for part in parts {
+                writer.write_all(part).await?;
+            }
+            writer.flush().await
+        });
+        loop {
+            tokio::select! {
+                written = &mut write => return match written {
+                    Ok(()) => Ok(()),
+                    // The reason is on the other stream: why the shell ended.
+                    Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+                    Err(error) => Err(TransportError::lost(error)),
+                },
+                event = self.events.recv() => {
+                    last_heard = tokio::time::Instant::now();
+                    match event {
+                        Some(Event::Out(bytes)) => {
+                            self.traffic.bytes_down += bytes.len() as u64;
+                            self.decoder.push(&bytes);
+                        }
+                        Some(Event::Err(bytes)) => remember(&mut self.said, &bytes),
+                        Some(Event::Exit(status)) => return Err(ended(status, &self.said)),
+                        Some(Event::Broken(why)) => return Err(TransportError::lost(why)),
+                        None => return Err(TransportError::lost("the host closed it")),
+                    }
+                }
+                () = tokio::time::sleep_until(last_heard + self.silence) => {
+                    return Err(TransportError::lost(format!("no sign of life for {} s", self.silence.as_secs())));
+                }
+            }
+        }
+    }
+
+    /// The records up to the end of the frame under way.
+    async fn collect(&mut self) -> Result<Vec<Record>, TransportError> {
+        let mut records = Vec::new();
+        loop {
+            let record = self.record().await?;
+            match record.name.as_str() {
+                "hb" | "ready" => {}
+                "refuse" => {
+                    return Err(TransportError::Shell {
+                        why: String::from_utf8_lossy(&record.body).into_owned(),
+                    });
+                }
+                "end" if record.fields == [self.number.to_string()] => return Ok(records),
+                _ => records.push(record),
+            }
+        }
+    }
+
+    async fn record(&mut self) -> Result<Record, TransportError> {
+        loop {
+            if let Some(record) = self.decoder.next_record() {
+                return Ok(record);
+            }
+            let event = tokio::time::timeout(self.silence, self.events.recv()).await.map_err(|_| {
+                TransportError::lost(format!("no sign of life for {} s", self.silence.as_secs()))
+            })?;
+            match event {
+                Some(Event::Out(bytes)) => {
+                    self.traffic.bytes_down += bytes.len() as u64;
+                    self.decoder.push(&bytes);
+                }
+                Some(Event::Err(bytes)) => remember(&mut self.said, &bytes),
+                Some(Event::Exit(status)) => {
+                    while let Ok(event) = self.events.try_recv() {
+                        match event {
+                            Event::Out(bytes) => self.decoder.push(&bytes),
+                            Event::Err(bytes) => remember(&mut self.said, &bytes),
+                            Event::Exit(_) | Event::Broken(_) => {}
+                        }
+                    }
+                    return Err(ended(status, &self.said));
+                }
+                Some(Event::Broken(why)) => return Err(TransportError::lost(why)),
+                None => {
+                    let words = self.last_words();
+                    let why = if words.is_empty() { "the host closed it".to_owned() } else { words };
+                    return Err(TransportError::lost(why));
+                }
+            }
+        }
+    }
+
+    fn last_words(&self) -> String {
+        words(&self.said)
+    }
+}
+
+impl Transport for Session {
+    async fn frame(&mut self, frame: &Frame) -> Result<Vec<ItemReply>, TransportError> {
+        if self.broken {
+            return Err(TransportError::lost("an earlier frame was broken off"));
+        }
+        self.broken = true;
+        self.number += 1;
+        let wire = compile(frame, self.number);
+        self.send_wire(&wire).await?;
+        let records = self.collect().await?;
+        let replies = parse(frame, &records);
+        self.broken = false;
+        Ok(replies)
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    async fn close(mut self) {
+        let _ = self.writer.shutdown().await;
+        let ended =
+            async { while self.events.recv().await.is_some_and(|event| !matches!(event, Event::Exit(_))) {} };
+        // The shell has only a directory to remove.
+        let _ = tokio::time::timeout(Duration::from_secs(3), ended).await;
+        drop(self.keeper);
+    }
+}
+
+fn greet(record: &Record, replies: Vec<ItemReply>) -> Greeting {
+    let text = String::from_utf8_lossy(&record.body);
+    let mut lines = text.lines();
+    let uname = lines.next().unwrap_or_default().to_owned();
+    let id = lines.next().unwrap_or_default();
+    let uid: String = id.trim_start_matches("uid=").chars().take_while(char::is_ascii_digit).collect();
+    let account = id.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map_or("", |(name, _)| name);
+    Greeting {
+        uname,
+        account: account.to_owned(),
+        uid: uid.parse().unwrap_or(u32::MAX),
+        missing: lines.next().unwrap_or_default().split_ascii_whitespace().map(str::to_owned).collect(),
+        replies,
+    }
+}
+
+/// Keeps the last 4 kB.
+fn remember(said: &mut VecDeque<u8>, bytes: &[u8]) {
+    said.extend(bytes);
+    let excess = said.len().saturating_sub(4096);
+    said.drain(..excess);
+}
+
+fn words(said: &VecDeque<u8>) -> String {
+    let bytes: Vec<u8> = said.iter().copied().collect();
+    String::from_utf8_lossy(&bytes).trim().to_owned()
+}
+
+fn ended(status: i32, said: &VecDeque<u8>) -> TransportError {
+    let words = words(said);
+    let why = match status {
+        99 => "`dd` on the host cannot do `iflag=fullblock`, or is missing".to_owned(),
+        _ if words.is_empty() => format!("its shell ended with status {status}"),
+        _ => words,
+    };
+    TransportError::lost(why)
+}

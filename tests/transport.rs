@@ -1,0 +1,314 @@
+//! The transports against real shells: this machine, and an sshd that the test starts on the loopback interface.
+
+use ishprov::shell::{Action, Ask, Frame, Item, ItemReply, Output, Put, Run};
+use ishprov::transport::{
+    Endpoint, HostKeyPolicy, Kind, Session, Transport, TransportError, connect, probe_host_key,
+};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// An sshd of our own: its keys, its port, ended with the test.
+struct Sshd {
+    dir: tempfile::TempDir,
+    port: u16,
+    child: Child,
+}
+
+impl Sshd {
+    fn start() -> Self {
+        Self::start_with("")
+    }
+
+    fn start_with(extra: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| dir.path().join(name);
+        keygen(&at("host_ed25519"), "ed25519");
+        keygen(&at("host_ecdsa"), "ecdsa");
+        keygen(&at("user"), "ed25519");
+        keygen(&at("stranger"), "ed25519");
+        std::fs::copy(at("user.pub"), at("authorized")).expect("copied");
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .and_then(|socket| socket.local_addr())
+            .expect("a port")
+            .port();
+        let config = format!(
+            "ListenAddress 127.0.0.1\nPort {port}\nHostKey {0}/host_ed25519\nHostKey {0}/host_ecdsa\nAuthorizedKeysFile {0}/authorized\n\
+             PidFile {0}/pid\nUsePAM no\nStrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
+             AllowTcpForwarding yes\nLogLevel ERROR\n{extra}\n",
+            dir.path().display()
+        );
+        std::fs::write(at("config"), config).expect("written");
+        std::fs::create_dir_all("/run/sshd").expect("sshd wants this directory");
+        let child = Command::new("/usr/sbin/sshd")
+            .args(["-D", "-e", "-f"])
+            .arg(at("config"))
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("sshd starts (package openssh-server)");
+        let sshd = Self { dir, port, child };
+        let until = Instant::now() + Duration::from_secs(10);
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < until, "sshd listens");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let public = std::fs::read_to_string(sshd.at("host_ed25519.pub")).expect("made");
+        std::fs::write(sshd.at("known"), format!("[127.0.0.1]:{port} {public}")).expect("written");
+        sshd
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        Endpoint {
+            address: Some("127.0.0.1".into()),
+            port: Some(self.port),
+            user: Some("root".into()),
+            keys: vec![self.at("user")],
+            known_hosts: vec![self.at("known")],
+            ..Endpoint::new("loop")
+        }
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn keygen(path: &Path, kind: &str) {
+    let done = Command::new("ssh-keygen").args(["-q", "-t", kind, "-N", "", "-f"]).arg(path).status();
+    assert!(done.expect("ssh-keygen runs").success());
+}
+
+fn output(reply: &ItemReply) -> Output {
+    match reply {
+        ItemReply::Acted { outputs, .. } => outputs.last().expect("an output").clone(),
+        other => panic!("an output wanted, not {other:?}"),
+    }
+}
+
+fn asked(reply: &ItemReply, ask: &Ask) -> Output {
+    match reply {
+        ItemReply::Answers(answers) => answers.output(ask).expect("answered").clone(),
+        other => panic!("answers wanted, not {other:?}"),
+    }
+}
+
+async fn open(endpoint: &Endpoint) -> Session {
+    connect(endpoint, &Frame::default()).await.unwrap_or_else(|error| panic!("connects: {error}")).0
+}
+
+async fn refused(endpoint: &Endpoint) -> TransportError {
+    match connect(endpoint, &Frame::default()).await {
+        Ok(_) => panic!("this must not connect"),
+        Err(error) => error,
+    }
+}
+
+fn alive(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// Waits until a file holds so many lines.
+fn lines(path: &Path, count: usize) -> Vec<String> {
+    let until = Instant::now() + Duration::from_secs(15);
+    loop {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        if text.lines().count() >= count {
+            return text.lines().map(str::to_owned).collect();
+        }
+        assert!(Instant::now() < until, "{} has {count} lines; it has {text:?}", path.display());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+async fn exercise(endpoint: &Endpoint) {
+    let facts = Ask::sh("echo facts; echo noise >&2");
+    let (mut session, greeting) = connect(endpoint, &Frame::probe([facts.clone()])).await.expect("connects");
+    assert!(greeting.uname.starts_with("Linux "), "{greeting:?}");
+    assert_eq!(
+        asked(&greeting.replies[0], &facts),
+        Output { stderr: b"noise\n".to_vec(), ..Output::ok("facts\n") }
+    );
+    assert_eq!(session.traffic().round_trips, 1, "hello and the first questions are one trip");
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("file").to_str().expect("text").to_owned();
+    let content: Vec<u8> = (0..5_000_000u32).map(|number| (number * 7 % 256) as u8).collect();
+    let frame = Frame {
+        items: vec![
+            Item::act([
+                Action::Put(Put::new(&path, content.clone())),
+                Action::Run(Run::new("wc -c").stdin(vec![0u8; 300_000])),
+            ]),
+            Item::Probe(vec![Ask::digest(&path)]),
+        ],
+    };
+    let replies = session.frame(&frame).await.expect("done");
+    assert_eq!(output(&replies[0]).text().trim(), "300000");
+    assert_eq!(std::fs::read(&path).expect("there"), content);
+    assert_eq!(session.traffic().round_trips, 2);
+    assert!(session.traffic().bytes_up > 5_300_000 && session.traffic().bytes_down > 100);
+    session.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn this_machine() {
+    exercise(&Endpoint::local("here")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn native_ssh() {
+    let sshd = Sshd::start();
+    exercise(&sshd.endpoint()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_users_own_ssh() {
+    let sshd = Sshd::start();
+    exercise(&Endpoint { kind: Kind::OpenSsh, ..sshd.endpoint() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_a_jump_host_whose_key_is_checked_too() {
+    let (jump, target) = (Sshd::start(), Sshd::start());
+    let known = [&jump, &target].map(|sshd| std::fs::read_to_string(sshd.at("known")).expect("there"));
+    let hops = |known_hosts: Vec<PathBuf>| Endpoint {
+        known_hosts,
+        keys: vec![target.at("user")],
+        user: Some("root".into()),
+        jumps: vec![format!("root@127.0.0.1:{}", jump.port)],
+        ..target.endpoint()
+    };
+    std::fs::copy(target.at("user.pub"), jump.at("authorized")).expect("copied");
+    std::fs::write(jump.at("both"), known.concat()).expect("written");
+    exercise(&hops(vec![jump.at("both")])).await;
+    let error = refused(&hops(vec![target.at("known")])).await;
+    assert!(matches!(&error, TransportError::HostKey(_)), "{error}");
+    assert!(
+        error.to_string().contains(&jump.port.to_string()),
+        "it is the jump host that is unknown: {error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn host_keys_unknown_accepted_changed() {
+    let sshd = Sshd::start();
+    let file = sshd.at("empty");
+    let endpoint = Endpoint { known_hosts: vec![file.clone()], ..sshd.endpoint() };
+    let error = refused(&endpoint).await;
+    let listed =
+        Command::new("ssh-keygen").arg("-lf").arg(sshd.at("host_ed25519.pub")).output().expect("runs").stdout;
+    let fingerprint =
+        String::from_utf8(listed).expect("text").split(' ').nth(1).expect("second word").to_owned();
+    assert!(error.to_string().contains(&fingerprint), "{error} names {fingerprint}");
+    let key = probe_host_key(&endpoint).await.expect("reached").expect("unknown");
+    assert_eq!((key.fingerprint, key.name), (fingerprint, format!("[127.0.0.1]:{}", sshd.port)));
+    assert!(!file.exists(), "looking accepts nothing");
+    open(&Endpoint { host_keys: HostKeyPolicy::AcceptNew, ..endpoint.clone() }).await.close().await;
+    open(&endpoint).await.close().await;
+    assert_eq!(probe_host_key(&endpoint).await.expect("reached"), None);
+    // Only the host's second key on file: that one is asked for.
+    let second = std::fs::read_to_string(sshd.at("host_ecdsa.pub")).expect("made");
+    std::fs::write(&file, format!("[127.0.0.1]:{} {second}", sshd.port)).expect("written");
+    open(&endpoint).await.close().await;
+    let stranger = std::fs::read_to_string(sshd.at("stranger.pub")).expect("made");
+    std::fs::write(&file, format!("# mine\n[127.0.0.1]:{} {stranger}", sshd.port)).expect("written");
+    for host_keys in [HostKeyPolicy::Strict, HostKeyPolicy::AcceptNew] {
+        let error = refused(&Endpoint { host_keys, ..endpoint.clone() }).await.to_string();
+        assert!(error.contains("HAS CHANGED") && error.contains("empty:2"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refusals_have_their_own_names() {
+    let sshd = Sshd::start();
+    let wrong =
+        refused(&Endpoint { keys: vec![sshd.at("stranger"), sshd.at("nothing")], ..sshd.endpoint() }).await;
+    let TransportError::Auth { tried, accepted, user, .. } = &wrong else { panic!("{wrong}") };
+    assert!(tried[0].ends_with("stranger") && tried[1].contains("no such file"), "{tried:?}");
+    assert_eq!((user.as_str(), accepted.as_slice()), ("root", &["publickey".to_owned()][..]));
+    let locked = sshd.at("locked");
+    let made =
+        Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "secret", "-f"]).arg(&locked).status();
+    assert!(made.expect("runs").success());
+    let error = refused(&Endpoint { keys: vec![locked], ..sshd.endpoint() }).await.to_string();
+    assert!(error.contains("encrypted: load it into ssh-agent"), "{error}");
+    let closed = refused(&Endpoint { port: Some(1), ..sshd.endpoint() }).await;
+    assert!(matches!(closed, TransportError::Unreachable { .. }), "{closed}");
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("bound").port();
+    let mute = Endpoint { port: Some(port), timeout: Duration::from_millis(300), ..sshd.endpoint() };
+    let error = refused(&mute).await;
+    assert!(matches!(error, TransportError::Timeout { .. }), "{error}");
+    let forced = Sshd::start_with("ForceCommand echo This account is currently not available.; exit 1");
+    let error = refused(&forced.endpoint()).await;
+    assert!(matches!(&error, TransportError::Shell { why } if why.contains("not available")), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_noisy_login_disturbs_nothing() {
+    let sshd = Sshd::start_with(
+        "ForceCommand echo 'Welcome to db1!'; echo moo >&2; export TMOUT=1; eval \"$SSH_ORIGINAL_COMMAND\"",
+    );
+    let mut session = open(&sshd.endpoint()).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let reply = session
+        .frame(&Frame::act([Action::sh("echo ${TMOUT-none} ${SSH_CONNECTION%% *}")]))
+        .await
+        .expect("done");
+    assert_eq!(output(&reply[0]).text(), "none 127.0.0.1\n");
+    session.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_client_leaves_nothing_running() {
+    let sshd = Sshd::start();
+    for endpoint in
+        [Endpoint::local("here"), sshd.endpoint(), Endpoint { kind: Kind::OpenSsh, ..sshd.endpoint() }]
+    {
+        let dir = tempfile::tempdir().expect("a directory");
+        let pids = dir.path().join("pids");
+        let hang =
+            format!("echo $PPID >>{0}; echo $$ >>{0}; sleep 1000 & echo $! >>{0}; wait", pids.display());
+        let mut session = open(&endpoint).await;
+        let frame = Frame::act([Action::sh(hang)]);
+        {
+            let running = session.frame(&frame);
+            tokio::pin!(running);
+            let begun = tokio::time::timeout(Duration::from_millis(800), &mut running).await;
+            assert!(begun.is_err(), "it hangs");
+        }
+        let pids = lines(&pids, 3);
+        assert!(pids.iter().all(|pid| alive(pid)));
+        assert!(
+            matches!(session.frame(&Frame::default()).await, Err(TransportError::Lost { .. })),
+            "no use after that"
+        );
+        session.cancel();
+        let until = Instant::now() + Duration::from_secs(10);
+        while pids.iter().any(|pid| alive(pid)) {
+            assert!(Instant::now() < until, "{:?}: {pids:?} still run", endpoint.kind);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_host_is_said_to_be_lost() {
+    let sshd = Sshd::start();
+    let mut session = open(&sshd.endpoint()).await;
+    // The shell of the session is the parent of what it runs.
+    let reply = session.frame(&Frame::act([Action::sh("kill -9 $PPID; sleep 5")])).await;
+    assert!(matches!(&reply, Err(TransportError::Lost { .. })), "{reply:?}");
+    let silent = Endpoint { silence: Duration::from_secs(1), ..sshd.endpoint() };
+    let mut session = open(&silent).await;
+    let stopped = Frame::act([Action::sh("kill -STOP $PPID; sleep 30")]);
+    let begun = Instant::now();
+    assert!(matches!(session.frame(&stopped).await, Err(TransportError::Lost { .. })));
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}
