@@ -10,6 +10,7 @@
 //! Everything up to `plan` and `cluster` is pure: no file, network, process, clock, randomness, printing or async.
 
 // Pure core, in layer order.
+pub mod cluster;
 pub mod diag;
 pub mod facts;
 pub mod inventory;

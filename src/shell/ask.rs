@@ -249,6 +249,11 @@ impl Answers {
         self.known.contains_key(ask)
     }
 
+    /// The answer to a question, if there is one.
+    pub fn peek(&self, ask: &Ask) -> Option<&Answer> {
+        self.known.get(ask)
+    }
+
     /// The answer to a question; a fault when it was not asked or could not be answered.
     pub fn get(&self, ask: &Ask) -> Result<&Answer, Fault> {
         match self.known.get(ask) {
