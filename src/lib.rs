@@ -16,6 +16,7 @@ pub mod facts;
 pub mod inventory;
 pub mod modules;
 pub mod pki;
+pub mod plan;
 pub mod playbook;
 pub mod shell;
 pub mod template;

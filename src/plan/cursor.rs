@@ -1,0 +1,230 @@
+//! Where a host stands in its program: jumps, blocks and calls, without any host in sight.
+
+use super::program::{Op, Program, Step};
+use super::scope::Values;
+use crate::playbook::Meta;
+use std::sync::Arc;
+
+/// A host's place in the program. Copies are cheap, so that reading ahead can walk a copy.
+#[derive(Debug, Clone)]
+pub struct Cursor {
+    calls: Vec<CallFrame>,
+}
+
+#[derive(Debug, Clone)]
+struct CallFrame {
+    program: Arc<Program>,
+    at: usize,
+    blocks: Vec<BlockFrame>,
+    loop_vars: Option<Arc<Values>>,
+}
+
+#[derive(Debug, Clone)]
+struct BlockFrame {
+    rescue: Option<usize>,
+    always: usize,
+    /// Failed in a part that nobody rescues: goes on outwards after the always part.
+    failed: bool,
+}
+
+/// What comes next.
+#[derive(Debug, Clone)]
+pub enum Next {
+    /// A task.
+    Step(Arc<Step>),
+    /// Go on only when the conditions hold, else [`Cursor::jump`] to `to`.
+    Guard {
+        /// Whose conditions.
+        step: Arc<Step>,
+        /// Where to go otherwise.
+        to: usize,
+    },
+    /// Tasks to take in.
+    Include(Arc<Step>),
+    /// Run the notified handlers.
+    Flush,
+    /// Steer.
+    Meta(Arc<Step>, Meta),
+    /// The program is done.
+    End,
+    /// A failure left its last block.
+    Failed,
+}
+
+impl Cursor {
+    /// At the start of a program.
+    pub fn new(program: Arc<Program>) -> Self {
+        Self { calls: vec![CallFrame { program, at: 0, blocks: Vec::new(), loop_vars: None }] }
+    }
+
+    /// Walks over blocks' borders to the next operation and stays before it.
+    pub fn peek(&mut self) -> Next {
+        loop {
+            let Some(call) = self.calls.last_mut() else { return Next::End };
+            let Some(op) = call.program.ops.get(call.at) else {
+                if self.calls.len() == 1 {
+                    return Next::End;
+                }
+                self.calls.pop();
+                continue;
+            };
+            match op {
+                Op::Step(step) => return Next::Step(Arc::clone(step)),
+                Op::Guard { step, to } => return Next::Guard { step: Arc::clone(step), to: *to },
+                Op::Include(step) => return Next::Include(Arc::clone(step)),
+                Op::Flush => return Next::Flush,
+                Op::Meta { step, meta } => return Next::Meta(Arc::clone(step), *meta),
+                Op::Enter { rescue, always } => {
+                    call.blocks.push(BlockFrame { rescue: *rescue, always: *always, failed: false });
+                    call.at += 1;
+                }
+                Op::Leave { always } => call.at = *always,
+                Op::End => {
+                    call.at += 1;
+                    let failed = call.blocks.pop().is_some_and(|block| block.failed);
+                    if failed && self.fail() == Landing::Nowhere {
+                        return Next::Failed;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Steps over the operation that [`peek`](Self::peek) showed.
+    pub fn advance(&mut self) {
+        if let Some(call) = self.calls.last_mut() {
+            call.at += 1;
+        }
+    }
+
+    /// Goes on elsewhere in the same program.
+    pub fn jump(&mut self, to: usize) {
+        if let Some(call) = self.calls.last_mut() {
+            call.at = to;
+        }
+    }
+
+    /// Walks another program first; its tasks see `loop_vars`.
+    pub fn call(&mut self, program: Arc<Program>, loop_vars: Option<Arc<Values>>) {
+        self.calls.push(CallFrame { program, at: 0, blocks: Vec::new(), loop_vars });
+    }
+
+    /// Goes where a failure leads.
+    pub fn fail(&mut self) -> Landing {
+        while let Some(call) = self.calls.last_mut() {
+            while let Some(block) = call.blocks.last_mut() {
+                let in_always = call.at > block.always || (call.at == block.always && block.failed);
+                let in_rescue = block.rescue.is_some_and(|rescue| call.at >= rescue);
+                match block.rescue {
+                    Some(rescue) if !in_rescue && !in_always => {
+                        call.at = rescue;
+                        return Landing::Rescue;
+                    }
+                    _ if !in_always => {
+                        block.failed = true;
+                        call.at = block.always;
+                        return Landing::Always;
+                    }
+                    _ => {
+                        call.blocks.pop();
+                    }
+                }
+            }
+            if self.calls.len() == 1 {
+                return Landing::Nowhere;
+            }
+            self.calls.pop();
+        }
+        Landing::Nowhere
+    }
+
+    /// Loop variables of the includes around the current place, outermost first.
+    pub fn loop_vars(&self) -> impl Iterator<Item = &Arc<Values>> {
+        self.calls.iter().filter_map(|call| call.loop_vars.as_ref())
+    }
+
+    /// Orders places of hosts that walk the same program.
+    pub fn position(&self) -> Vec<usize> {
+        self.calls.iter().map(|call| call.at).collect()
+    }
+}
+
+/// Where a failure led.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Landing {
+    /// To a rescue part.
+    Rescue,
+    /// To an always part; the failure goes on afterwards.
+    Always,
+    /// Out of the last block: the host is done.
+    Nowhere,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Programs of flushes (any operation will do) with a block: 0 enter, 1 body, 2 leave, 3 rescue, 4 always, 5 end, 6.
+    fn program(rescue: bool) -> Arc<Program> {
+        let mut ops =
+            vec![Op::Enter { rescue: rescue.then_some(3), always: 4 }, Op::Flush, Op::Leave { always: 4 }];
+        ops.extend([Op::Flush, Op::Flush, Op::End, Op::Flush]);
+        Arc::new(Program { ops })
+    }
+
+    /// Walks to the end; fails at the places listed. Tells the places visited and how it ended.
+    fn walk(program: Arc<Program>, fail_at: &[usize]) -> (Vec<usize>, &'static str) {
+        let mut cursor = Cursor::new(program);
+        let mut visited = Vec::new();
+        loop {
+            match cursor.peek() {
+                Next::End => return (visited, "end"),
+                Next::Failed => return (visited, "failed"),
+                _ => {
+                    let at = cursor.position()[0];
+                    visited.push(at);
+                    if fail_at.contains(&at) {
+                        if cursor.fail() == Landing::Nowhere {
+                            return (visited, "failed");
+                        }
+                    } else {
+                        cursor.advance();
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_go_the_way_ansible_goes() {
+        assert_eq!(walk(program(true), &[]), (vec![1, 4, 6], "end"));
+        assert_eq!(walk(program(true), &[1]), (vec![1, 3, 4, 6], "end"));
+        assert_eq!(walk(program(true), &[1, 3]), (vec![1, 3, 4], "failed"));
+        assert_eq!(walk(program(true), &[4]), (vec![1, 4], "failed"));
+        assert_eq!(walk(program(true), &[6]), (vec![1, 4, 6], "failed"));
+        let without = Arc::new(Program {
+            ops: vec![
+                Op::Enter { rescue: None, always: 3 },
+                Op::Flush,
+                Op::Leave { always: 3 },
+                Op::Flush,
+                Op::End,
+                Op::Flush,
+            ],
+        });
+        assert_eq!(walk(Arc::clone(&without), &[1]), (vec![1, 3], "failed"));
+        assert_eq!(walk(without, &[]), (vec![1, 3, 5], "end"));
+    }
+
+    #[test]
+    fn a_failure_leaves_the_included_tasks() {
+        let mut cursor = Cursor::new(program(true));
+        cursor.peek();
+        cursor.advance();
+        cursor.call(Arc::new(Program { ops: vec![Op::Flush, Op::Flush] }), None);
+        assert!(matches!(cursor.peek(), Next::Flush));
+        assert_eq!(cursor.fail(), Landing::Rescue);
+        cursor.peek();
+        assert_eq!(cursor.position(), [3]);
+    }
+}

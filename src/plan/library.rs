@@ -1,0 +1,143 @@
+//! Every text a plan is made of, read once, through a door that the edge opens.
+
+use crate::diag::{Diagnostic, FileId, SourceMap};
+use crate::shell::{Masker, Secret};
+use crate::yaml::{Kind, Node};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, RwLock};
+
+/// How the files of a site are reached; the edge implements it over the file system.
+pub trait Sources: Send + Sync {
+    /// A file's bytes; `None` when there is none, `Err` when it cannot be read.
+    fn bytes(&self, path: &str) -> Option<Result<Vec<u8>, String>>;
+
+    /// Whether a directory stands at `path`.
+    fn is_dir(&self, path: &str) -> bool;
+
+    /// The plain text of a vault file or value.
+    fn decrypt(&self, ciphertext: &str) -> Result<Secret, String>;
+}
+
+/// The texts of a run: sources, their map, and what was parsed of them.
+pub struct Library {
+    sources: Arc<dyn Sources>,
+    map: RwLock<SourceMap>,
+    masker: Masker,
+    parsed: Mutex<HashMap<String, Arc<Node>>>,
+    texts: Mutex<HashMap<String, (FileId, Arc<str>)>>,
+}
+
+impl Library {
+    /// A library that reads through `sources`.
+    pub fn new(sources: Arc<dyn Sources>, masker: Masker) -> Self {
+        Self { sources, map: RwLock::default(), masker, parsed: Mutex::default(), texts: Mutex::default() }
+    }
+
+    /// The source map as it stands (texts are shared, so this is cheap).
+    pub fn map(&self) -> SourceMap {
+        self.map.read().map(|map| map.clone()).unwrap_or_default()
+    }
+
+    /// The register of secrets.
+    pub fn masker(&self) -> &Masker {
+        &self.masker
+    }
+
+    /// The door to the files.
+    pub fn sources(&self) -> &Arc<dyn Sources> {
+        &self.sources
+    }
+
+    /// Takes in a text that was read elsewhere.
+    pub fn add(&self, path: &str, text: &str) -> FileId {
+        match self.map.write() {
+            Ok(mut map) => map.add(path, text),
+            Err(poisoned) => poisoned.into_inner().add(path, text),
+        }
+    }
+
+    /// Whether a file stands at `path`.
+    pub fn exists(&self, path: &str) -> bool {
+        self.known_text(path).is_some() || self.sources.bytes(path).is_some()
+    }
+
+    /// The first of these paths at which a file stands.
+    pub fn first<'a>(&self, paths: &'a [String]) -> Option<&'a String> {
+        paths.iter().find(|path| self.exists(path))
+    }
+
+    /// A text file; `None` when there is none.
+    pub fn text(&self, path: &str) -> Option<Result<(FileId, Arc<str>), Diagnostic>> {
+        if let Some(known) = self.known_text(path) {
+            return Some(Ok(known));
+        }
+        let bytes = match self.sources.bytes(path)? {
+            Ok(bytes) => bytes,
+            Err(why) => {
+                return Some(Err(Diagnostic::error(
+                    "unreadable-file",
+                    format!("cannot read `{path}`: {why}"),
+                )));
+            }
+        };
+        let Ok(text) = String::from_utf8(bytes) else {
+            return Some(Err(Diagnostic::error("not-utf8", format!("`{path}` is not UTF-8 text"))));
+        };
+        let text = match self.plain(path, text) {
+            Ok(text) => text,
+            Err(diagnostic) => return Some(Err(diagnostic)),
+        };
+        let file = self.add(path, &text);
+        let entry = (file, Arc::<str>::from(text));
+        if let Ok(mut texts) = self.texts.lock() {
+            texts.insert(path.to_owned(), entry.clone());
+        }
+        Some(Ok(entry))
+    }
+
+    /// A YAML file; `None` when there is none.
+    pub fn yaml(&self, path: &str) -> Option<Result<Arc<Node>, Vec<Diagnostic>>> {
+        if let Some(node) = self.parsed.lock().ok().and_then(|parsed| parsed.get(path).cloned()) {
+            return Some(Ok(node));
+        }
+        let (file, text) = match self.text(path)? {
+            Ok(found) => found,
+            Err(diagnostic) => return Some(Err(vec![diagnostic])),
+        };
+        Some(crate::yaml::parse(file, &text).map(|node| {
+            let node = Arc::new(node);
+            if let Ok(mut parsed) = self.parsed.lock() {
+                parsed.insert(path.to_owned(), Arc::clone(&node));
+            }
+            node
+        }))
+    }
+
+    fn known_text(&self, path: &str) -> Option<(FileId, Arc<str>)> {
+        self.texts.lock().ok()?.get(path).cloned()
+    }
+
+    /// The text itself, or what a vault file holds; everything in a vault file is a secret from then on.
+    fn plain(&self, path: &str, text: String) -> Result<String, Diagnostic> {
+        if !text.starts_with("$ANSIBLE_VAULT;") {
+            return Ok(text);
+        }
+        let plain = self.sources.decrypt(&text).map_err(|why| {
+            Diagnostic::error("vault", format!("cannot open the vault file `{path}`: {why}"))
+        })?;
+        let scratch = SourceMap::new().add(path, plain.expose());
+        if let Ok(node) = crate::yaml::parse(scratch, plain.expose()) {
+            self.hide_values(&node);
+        }
+        Ok(plain.expose().to_owned())
+    }
+
+    fn hide_values(&self, node: &Node) {
+        match &node.kind {
+            Kind::Seq(items) => items.iter().for_each(|item| self.hide_values(item)),
+            Kind::Map(entries) => entries.iter().for_each(|entry| self.hide_values(&entry.value)),
+            Kind::Str(text) | Kind::Unsafe(text) if !text.contains("{{") => self.masker.add(text),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! From playbook and inventory to what each host is to do, with every check that needs no host.
+
+mod barrier;
+mod bind;
+mod compile;
+mod cursor;
+mod inherit;
+mod library;
+mod lint;
+mod program;
+mod scope;
+mod select;
+mod site;
+
+pub use barrier::{add_words, argument_mentions, close_over, condition_mentions, mentions, words_of};
+pub use bind::{Binder, framed, place, search_path};
+pub use compile::{Compiler, Handler, PlayPlan};
+pub use cursor::{Cursor, Landing, Next};
+pub use library::{Library, Sources};
+pub use lint::{HostLint, item_scopes, lint_handlers, lint_host, merge};
+pub use program::{Argument, Barrier, Layer, Layers, Op, Program, Role, Step, StepCall};
+pub use scope::{HostScope, Values};
+pub use select::Tags;
+pub use site::load_site;
