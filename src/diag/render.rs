@@ -77,8 +77,13 @@ fn one(renderer: &Renderer, diagnostic: &Diagnostic, sources: &SourceMap, mask: 
     };
     let mut group = Group::with_title(level.primary_title(shown(&diagnostic.message)));
     let mut label = diagnostic.label.as_deref().map(shown);
+    let mut places = None;
     if let Some(span) = diagnostic.span {
         let excerpt = Excerpt::new(span, sources, mask);
+        // The renderer counts the column in the line it is given, which a mask may have made longer.
+        let column = excerpt.text.get(..excerpt.caret.start).map_or(0, |head| head.chars().count()) + 1;
+        places =
+            Some((format!("{}:{}:{column}", excerpt.path, excerpt.line), sources.locate(span).to_string()));
         let mut caret = AnnotationKind::Primary.span(excerpt.caret);
         if let Some(label) = label.take() {
             caret = caret.label(label);
@@ -97,7 +102,11 @@ fn one(renderer: &Renderer, diagnostic: &Diagnostic, sources: &SourceMap, mask: 
         .chain(diagnostic.notes.iter().map(|note| shown(note)))
         .map(|text| Level::NOTE.no_name().message(text));
     let hints = diagnostic.hints.iter().map(|hint| Level::HELP.message(shown(hint)));
-    renderer.render(&[group.elements(facts).elements(hints)])
+    let text = renderer.render(&[group.elements(facts).elements(hints)]);
+    match places {
+        Some((counted, true_place)) if counted != true_place => text.replacen(&counted, &true_place, 1),
+        _ => text,
+    }
 }
 
 /// The source line to show and the bytes of it to underline.
@@ -312,7 +321,7 @@ mod tests {
         assert!(!to_json(&diagnostics[0], &sources, &mask).to_string().contains("hunter2"));
         insta::assert_snapshot!(text, @r#"
         error: bad moed
-         --> f.yml:1:24
+         --> f.yml:1:23
           |
         1 | password: ******** and moed: 1
           |                        ^^^^ ********?
@@ -330,7 +339,7 @@ mod tests {
           = was ********
           = help: not ********
         error: bad ter2 and
-         --> f.yml:1:1
+         --> f.yml:1:14
           |
         1 | password: ******** and moed: 1
           | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ ********?
@@ -380,5 +389,19 @@ mod tests {
             .host("db1")
             .hint("h");
         insta::assert_snapshot!(to_json(&error, &sources, &str::to_owned), @r#"{"severity":"error","code":"unknown","message":"bad","place":{"path":"f.yml","line":1,"column":4,"end_line":1,"end_column":8},"label":"l","frames":[],"notes":[],"hints":["h"],"hosts":["db1"]}"#);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_span_of_any_text_can_be_shown(text in "[a-cé\u{1b}\t\n\r 日]{0,60}", start in 0_usize..70, len in 0_usize..70) {
+            let mut sources = SourceMap::new();
+            let file = sources.add("f", text);
+            let error = [Diagnostic::error("x", "y").at(Span::new(file, start, start + len)).label("l")];
+            for colour in [false, true] {
+                let shown = render(&error, &sources, &|text| text.replace("ab", "****"), Style { colour, width: 50 });
+                proptest::prop_assert!(shown.contains("error"));
+            }
+            let _ = to_json(&error[0], &sources, &str::to_owned);
+        }
     }
 }

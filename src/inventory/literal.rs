@@ -115,7 +115,16 @@ impl Literal<'_> {
                 if items.len() == 1 && !comma { items.pop() } else { Some(self.node(Kind::Seq(items))) }
             }
             '{' => self.dict(depth),
-            '\'' | '"' => self.text().map(|text| self.node(Kind::Str(text))),
+            '\'' | '"' => {
+                // Texts side by side are one text.
+                let mut text = self.text()?;
+                self.blank();
+                while self.rest.starts_with(['\'', '"']) {
+                    text.push_str(&self.text()?);
+                    self.blank();
+                }
+                Some(self.node(Kind::Str(text)))
+            }
             _ => self.atom(),
         }
     }
@@ -273,6 +282,7 @@ mod tests {
             ("5 # five", "5"),
             ("text # stays", "\"text # stays\""),
             ("{{ x }}", "\"{{ x }}\""),
+            ("'a' 'b'", "\"ab\""),
             ("'a' + 'b'", "\"'a' + 'b'\""),
             ("", "\"\""),
             ("-", "\"-\""),

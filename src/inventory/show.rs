@@ -39,21 +39,15 @@ impl Inventory {
     }
 
     fn branch(&self, name: &str, depth: usize, text: &mut String) {
-        let mut line = |depth: usize, name: &str| {
-            let head = if depth == 0 { String::new() } else { format!("{}--", "  |".repeat(depth)) };
-            text.push_str(&format!("{head}{name}\n"));
-        };
-        line(depth, &format!("@{name}:"));
+        let head =
+            |depth: usize| if depth == 0 { String::new() } else { format!("{}--", "  |".repeat(depth)) };
+        text.push_str(&format!("{}@{name}:\n", head(depth)));
         let Some(group) = self.groups.get(name) else { return };
-        let mut children = group.children.clone();
-        children.sort();
-        for child in children {
-            self.branch(&child, depth + 1, text);
+        for child in &group.children {
+            self.branch(child, depth + 1, text);
         }
-        let mut hosts = group.hosts.clone();
-        hosts.sort();
-        for host in hosts {
-            text.push_str(&format!("{}--{host}\n", "  |".repeat(depth + 1)));
+        for host in &group.hosts {
+            text.push_str(&format!("{}{host}\n", head(depth + 1)));
         }
     }
 

@@ -70,14 +70,14 @@ fn ini_with_ranges_children_and_vars() {
     let inventory = good(&[("inventory/hosts", SITE)]);
     insta::assert_snapshot!(inventory.graph(), @r#"
         @all:
+          |--@ungrouped:
+          |  |--lonely
           |--@postgres:
           |  |--@primary:
           |  |  |--pg-primary
           |  |--@replicas:
           |  |  |--pg-replica1
           |  |  |--pg-replica2
-          |--@ungrouped:
-          |  |--lonely
         "#);
     assert_eq!(
         vars(&inventory, "pg-primary"),
