@@ -136,6 +136,7 @@ impl Context<'_> {
         (self.on_event)(LabEvent::Booting(host.name.clone()));
         let console = dir.console();
         let (root, archives) = (dir.root(), dir.archives());
+        let top = self.cgroups.top();
         let started = machine::start(&Start {
             host,
             root: &root,
@@ -143,6 +144,7 @@ impl Context<'_> {
             archives: &archives,
             console: &console,
             joins: &joins,
+            top: &top,
         })?;
         let after = started.wait_ready(host, &console, BOOT_LIMIT)?;
         (self.on_event)(LabEvent::Ready { host: host.name.clone(), after });

@@ -90,9 +90,28 @@ pub(super) struct Start<'a> {
     pub id: &'a str,
     pub archives: &'a Path,
     pub console: &'a Path,
-    /// Files to write oneself into.
+    /// Files to write oneself into, for the host.
     pub joins: &'a [PathBuf],
+    /// The same, for what stays outside the host.
+    pub top: &'a [PathBuf],
 }
+
+/// Runs the container again when the host inside reboots: status 133 says so. It leaves the caller's cgroup, which may
+/// be taken down with the caller.
+const KEEPER: &str = r#"
+while [ "$1" != -- ]; do echo $$ > "$1"; shift; done 2>/dev/null
+shift; become=$1; shift
+while :; do
+  sh -c "$become" ishprov-host-start "$@"; status=$?
+  [ "$status" = 133 ] || exit "$status"
+done"#;
+const KEEPER_NAME: &str = "ishprov-host-keeper";
+/// The name that [`BECOME_HOST`] runs under until it is the container.
+const HOST_NAME: &str = "ishprov-host-start";
+/// Joining the cgroups first and becoming the container then means that nothing of it ever runs outside its limits.
+const BECOME_HOST: &str = r#"
+while [ "$1" != -- ]; do echo $$ > "$1" || exit 97; shift; done
+shift; exec systemd-nspawn "$@""#;
 
 /// A host that was told to start. It lives on when this process ends.
 #[derive(Debug)]
@@ -111,12 +130,11 @@ pub(super) fn start(start: &Start<'_>) -> LabResult<Started> {
             .open(start.console)
             .map_err(|error| io_failure("write", start.console, &error))
     };
-    // Joining first and becoming the container then means that nothing of it ever runs outside its limits.
-    let script = r#"
-        while [ "$1" != -- ]; do echo $$ > "$1" || exit 97; shift; done
-        shift; exec systemd-nspawn "$@""#;
     let child = Command::new("setsid")
-        .args(["sh", "-c", script, "host"])
+        .args(["sh", "-c", KEEPER])
+        .arg(KEEPER_NAME)
+        .args(start.top)
+        .args(["--", BECOME_HOST])
         .args(start.joins)
         .arg("--")
         .args(["--quiet", "--boot", "--register=no", "--keep-unit", "--settings=no", "--resolv-conf=off"])
@@ -216,6 +234,15 @@ pub(super) fn forget(id: &str, host: &str) {
 
 /// Ends a host as a power cut would. `processes` names what is in its cgroup. True when all of it is gone.
 pub(super) fn kill(root: &Path, processes: impl Fn() -> Vec<i32>) -> bool {
+    let directory = directory_argument(root);
+    // Also what is on its way to become the container, in a run that was killed a moment ago.
+    let keeper = |argv: &[String]| {
+        argv.contains(&directory) && argv.iter().any(|arg| arg == KEEPER_NAME || arg == HOST_NAME)
+    };
+    for keeper in find_by(keeper) {
+        keeper.signal(Signal::KILL);
+        keeper.wait_gone(Duration::from_secs(5));
+    }
     if let Some(container) = find(root) {
         // The container process itself would first ask.
         kill_leader(container.pid);

@@ -93,10 +93,10 @@ pub(super) fn ensure(network: &NetworkRecord, mark: &str) -> LabResult<()> {
     }
     refuse_taken(network)?;
     if !link_exists(id) {
-        run(QUICK, "ip", &["link", "add", "name", id, "alias", mark, "type", "bridge"])?;
-        // Some versions of `ip` take the alias of a new link and forget it.
-        run(QUICK, "ip", &["link", "set", id, "alias", mark])?;
+        run(QUICK, "ip", &["link", "add", "name", id, "address", &mac_of(mark), "type", "bridge"])?;
     }
+    // For people; the kernel takes it only after the link was made.
+    run(QUICK, "ip", &["link", "set", id, "alias", mark])?;
     run(QUICK, "ip", &["address", "replace", &format!("{}/24", network.gateway), "dev", id])?;
     run(QUICK, "ip", &["link", "set", id, "up"])?;
     for family in ["ip", "bridge"] {
@@ -260,10 +260,23 @@ fn link_exists(name: &str) -> bool {
     Path::new("/sys/class/net").join(name).exists()
 }
 
+/// A bridge is ours by its alias. A run that was killed before it wrote that left the hardware address, the one mark
+/// that a bridge can be made with in a single step.
 fn own_link_or_refuse(id: &str, mark: &str) -> LabResult<()> {
-    let alias = fs::read_to_string(format!("/sys/class/net/{id}/ifalias")).unwrap_or_default();
-    let bridge = Path::new("/sys/class/net").join(id).join("bridge").exists();
-    if alias.trim() == mark && bridge { Ok(()) } else { Err(not_ours(&format!("interface `{id}`"))) }
+    let link = Path::new("/sys/class/net").join(id);
+    let says = |file: &str| fs::read_to_string(link.join(file)).unwrap_or_default();
+    let alias = says("ifalias");
+    let ours = alias.trim() == mark || (alias.trim().is_empty() && says("address").trim() == mac_of(mark));
+    if ours && link.join("bridge").exists() { Ok(()) } else { Err(not_ours(&format!("interface `{id}`"))) }
+}
+
+/// A locally administered hardware address that stands for a mark (FNV-1a, which stays the same for ever).
+fn mac_of(mark: &str) -> String {
+    let hash = mark.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let octets: Vec<String> = hash.to_be_bytes()[..5].iter().map(|octet| format!("{octet:02x}")).collect();
+    format!("02:{}", octets.join(":"))
 }
 
 fn not_ours(what: &str) -> Vec<Diagnostic> {
@@ -362,6 +375,16 @@ mod tests {
                 && !refused("198.18.6.0/24", "eth1")
                 && !refused("198.18.7.0/24", "ishlab0")
         );
+    }
+
+    #[test]
+    fn a_mark_is_always_the_same_hardware_address() {
+        assert_eq!(
+            mac_of("ishprov lab /var/lib/ishprov-lab/dev"),
+            mac_of("ishprov lab /var/lib/ishprov-lab/dev")
+        );
+        assert_ne!(mac_of("ishprov lab /a"), mac_of("ishprov lab /b"));
+        assert_eq!(mac_of(""), "02:cb:f2:9c:e4:84");
     }
 
     #[test]
