@@ -16,6 +16,7 @@ mod debian;
 mod debug;
 mod fail;
 mod file;
+mod group;
 mod lineinfile;
 mod mode;
 mod pattern;
@@ -27,6 +28,7 @@ mod slurp;
 mod spec;
 mod stat;
 mod template;
+mod user;
 mod words;
 
 pub use args::Args;
@@ -245,6 +247,7 @@ pub static MODULES: &[&dyn AnyModule] = table![
     debug::Debug,
     fail::Fail,
     file::File,
+    group::Group,
     lineinfile::LineInFile,
     replace::Replace,
     service::Service,
@@ -253,6 +256,7 @@ pub static MODULES: &[&dyn AnyModule] = table![
     slurp::Slurp,
     stat::Stat,
     template::Template,
+    user::User,
 ];
 
 /// The module of this name; Ansible's collection prefixes and other names of the same module are accepted.
