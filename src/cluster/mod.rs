@@ -69,5 +69,8 @@ pub static PROCEDURES: &[&dyn AnyProcedure] = &[];
 
 /// The procedure of this name.
 pub fn find(name: &str) -> Option<&'static dyn AnyProcedure> {
-    PROCEDURES.iter().copied().find(|procedure| procedure.spec().name == name || procedure.spec().aliases.contains(&name))
+    PROCEDURES
+        .iter()
+        .copied()
+        .find(|procedure| procedure.spec().name == name || procedure.spec().aliases.contains(&name))
 }

@@ -381,8 +381,9 @@ impl Params {
         if moved {
             options.insert(0, "-m".to_owned());
         }
-        let home =
-            (!found.has_home && !moved).then(|| self.home.clone().unwrap_or_else(|| account.home.clone()));
+        let home = self.home.as_ref().unwrap_or(&account.home);
+        // `/nonexistent` is Debian's way of saying that an account shall have no home.
+        let home = (!found.has_home && !moved && home != "/nonexistent").then(|| home.clone());
         if let Some(home) = &home {
             changes.push(Change::field("home folder", "missing", home));
         }
