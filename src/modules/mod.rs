@@ -12,8 +12,10 @@ mod blockinfile;
 mod command;
 mod content;
 mod copy;
+mod deb822_repository;
 mod debian;
 mod debug;
+mod dpkg_selections;
 mod fail;
 mod file;
 mod group;
@@ -23,12 +25,18 @@ mod pattern;
 mod replace;
 mod service;
 mod set_fact;
+mod setup;
 mod shell;
 mod slurp;
 mod spec;
 mod stat;
+mod sysctl;
 mod template;
+mod ufw;
+mod ufw_guard;
+mod ufw_rule;
 mod user;
+mod wait_for;
 mod words;
 
 pub use args::Args;
@@ -244,7 +252,9 @@ pub static MODULES: &[&dyn AnyModule] = table![
     blockinfile::BlockInFile,
     command::Command,
     copy::Copy,
+    deb822_repository::Deb822Repository,
     debug::Debug,
+    dpkg_selections::DpkgSelections,
     fail::Fail,
     file::File,
     group::Group,
@@ -252,11 +262,15 @@ pub static MODULES: &[&dyn AnyModule] = table![
     replace::Replace,
     service::Service,
     set_fact::SetFact,
+    setup::Setup,
     shell::Shell,
     slurp::Slurp,
     stat::Stat,
+    sysctl::Sysctl,
     template::Template,
+    ufw::Ufw,
     user::User,
+    wait_for::WaitFor,
 ];
 
 /// The module of this name; Ansible's collection prefixes and other names of the same module are accepted.
