@@ -8,10 +8,12 @@ mod apt;
 mod args;
 mod assert;
 mod attrs;
+mod authorized_key;
 mod blockinfile;
 mod command;
 mod content;
 mod copy;
+mod cron;
 mod deb822_repository;
 mod debian;
 mod debug;
@@ -19,6 +21,7 @@ mod dpkg_selections;
 mod fail;
 mod file;
 mod group;
+mod hostname;
 mod lineinfile;
 mod mode;
 mod pattern;
@@ -249,15 +252,18 @@ macro_rules! table {
 pub static MODULES: &[&dyn AnyModule] = table![
     apt::Apt,
     assert::Assert,
+    authorized_key::AuthorizedKey,
     blockinfile::BlockInFile,
     command::Command,
     copy::Copy,
+    cron::Cron,
     deb822_repository::Deb822Repository,
     debug::Debug,
     dpkg_selections::DpkgSelections,
     fail::Fail,
     file::File,
     group::Group,
+    hostname::Hostname,
     lineinfile::LineInFile,
     replace::Replace,
     service::Service,
