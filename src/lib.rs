@@ -9,7 +9,7 @@
 //!
 //! Everything up to `plan` and `cluster` is pure: no file, network, process, clock, randomness, printing or async.
 
-// Pure core, in layer order.
+// Pure core.
 pub mod cluster;
 pub mod diag;
 pub mod facts;
@@ -24,6 +24,10 @@ pub mod tuner;
 pub mod vault;
 pub mod yaml;
 
-// Edges: files, network, processes.
+// Edges: files, network, processes, the terminal.
+pub mod cli;
+pub mod console;
+pub mod engine;
+pub mod files;
 pub mod lab;
 pub mod transport;

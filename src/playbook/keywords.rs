@@ -88,17 +88,6 @@ pub(super) enum Place {
     Task,
 }
 
-impl Place {
-    pub(super) fn noun(self) -> &'static str {
-        match self {
-            Self::Play => "play",
-            Self::Role => "role",
-            Self::Block => "block",
-            Self::Task => "task",
-        }
-    }
-}
-
 /// Shared keywords; tasks take all of these.
 const SHARED: &[&str] = &[
     "when",

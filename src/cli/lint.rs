@@ -1,0 +1,32 @@
+//! `ishprov lint`: everything that can be found wrong without contacting a host.
+
+use super::args::{ConnectArgs, LintArgs, OutputKind};
+use super::exit;
+use crate::console::Screen;
+use crate::plan::Tags;
+
+/// Checks a site; the exit code.
+pub fn lint(args: LintArgs) -> i32 {
+    let screen = Screen::new(args.output == OutputKind::Json, 0, false);
+    let mut world = super::load::world(&args.inventory, Some(&args.site), false);
+    let plays =
+        world.site(&args.site, &Tags::new(vec!["all".to_owned(), "never".to_owned()], Vec::new()), None);
+    let setups = world.setups(&ConnectArgs::default(), true);
+    if !world.has_errors() {
+        let found = super::run::check(&world, &plays, &setups);
+        world.diags.extend(found);
+    }
+    if world.show_findings(&screen) {
+        super::run::summary(&world, &screen);
+        return exit::ERROR;
+    }
+    if !screen.json {
+        let tasks: usize = plays.iter().map(|(plan, _)| plan.steps).max().unwrap_or(0);
+        screen.line(&format!(
+            "{}: no errors in {} files, {tasks} tasks",
+            args.site.display(),
+            world.library.map().len()
+        ));
+    }
+    exit::OK
+}

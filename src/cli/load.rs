@@ -1,0 +1,459 @@
+//! From command line to everything a run needs: inventory, site, variables, connections. Every fault is collected.
+
+use super::args::{ConnectArgs, InventoryArgs};
+use crate::diag::{Diagnostic, FileId, Span, Spanned};
+use crate::engine::HostSetup;
+use crate::files::{Disk, DiskLookups, tree};
+use crate::inventory::{
+    self, Beside, Connection, ConnectionKind, Inventory, InventorySource, SourceKind, VarsFile, layout,
+};
+use crate::plan::{HostScope, Layer, Library, PlayPlan, Tags, Values, load_site};
+use crate::shell::{Masker, Secret};
+use crate::template::{Scope as _, Templates, Variable};
+use crate::transport::{Become, BecomeMethod, Endpoint, HostKeyPolicy, Kind as TransportKind};
+use crate::yaml::{Kind, Node};
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where inventories are looked for when `-i` is not given.
+const DEFAULT_INVENTORY: &str = "inventory";
+
+/// What is loaded for every command that knows hosts.
+pub struct World {
+    /// All texts.
+    pub library: Arc<Library>,
+    /// The template engine.
+    pub templates: Arc<Templates>,
+    /// Hosts and groups.
+    pub inventory: Inventory,
+    /// `-e`.
+    pub extra: Arc<Layer>,
+    /// Folder of the site file.
+    pub site_dir: String,
+    /// The door to the files.
+    pub disk: Arc<Disk>,
+    /// What was found wrong.
+    pub diags: Vec<Diagnostic>,
+}
+
+/// Loads inventory and variables. `site` is the site file, when there is one.
+pub fn world(args: &InventoryArgs, site: Option<&Path>, may_write: bool) -> World {
+    let masker = Masker::new();
+    let mut diags = Vec::new();
+    let vault_password = vault_password(args, &mut diags);
+    let site_dir = site.and_then(Path::parent).map(|dir| dir.display().to_string()).unwrap_or_default();
+    let sources =
+        if args.inventory.is_empty() { vec![DEFAULT_INVENTORY.to_owned()] } else { args.inventory.clone() };
+    let keep_dir = sources.iter().find(|source| !source.contains(',')).map_or(PathBuf::from("."), |source| {
+        let path = Path::new(source);
+        if path.is_dir() {
+            path.to_path_buf()
+        } else {
+            path.parent().map(Path::to_path_buf).unwrap_or_default()
+        }
+    });
+    let disk =
+        Disk::new(vault_password, masker.clone(), &site_dir, &keep_dir.display().to_string(), may_write);
+    let disk = Arc::new(disk);
+    let library = Arc::new(Library::new(Arc::clone(&disk) as Arc<dyn crate::plan::Sources>, masker.clone()));
+    disk.serve(&library);
+    let templates = Arc::new(Templates::new(masker, Arc::new(DiskLookups(Arc::clone(&disk)))));
+    let inventory = read_inventory(&library, &sources, &site_dir, &mut diags);
+    let extra = extra_vars(&library, &args.extra_vars, &mut diags);
+    World { library, templates, inventory, extra, site_dir, disk, diags }
+}
+
+fn vault_password(args: &InventoryArgs, diags: &mut Vec<Diagnostic>) -> Option<Secret> {
+    if args.ask_vault_pass {
+        return match super::vault::ask_password("Vault password: ") {
+            Ok(password) => Some(password),
+            Err(why) => {
+                diags.push(Diagnostic::error("vault", format!("cannot ask for the vault password: {why}")));
+                None
+            }
+        };
+    }
+    let path = args.vault_password_file.as_ref()?;
+    match super::vault::read_password(path) {
+        Ok(password) => Some(password),
+        Err(diagnostic) => {
+            diags.push(diagnostic);
+            None
+        }
+    }
+}
+
+fn read_inventory(
+    library: &Library,
+    sources: &[String],
+    site_dir: &str,
+    diags: &mut Vec<Diagnostic>,
+) -> Inventory {
+    let mut found = Vec::new();
+    let mut files = Vec::new();
+    for (number, source) in sources.iter().enumerate() {
+        if source.contains(',') {
+            found.push(InventorySource {
+                file: library.add("command line (-i)", source),
+                kind: SourceKind::HostList,
+            });
+            continue;
+        }
+        let path = Path::new(source);
+        let (dir, own) = if path.is_dir() {
+            let dir = path.to_path_buf();
+            let layout = layout(&tree(&dir));
+            let own: Vec<String> =
+                layout.sources.iter().map(|name| dir.join(name).display().to_string()).collect();
+            if own.is_empty() {
+                let message = format!("the inventory folder `{source}` holds no inventory file");
+                diags.push(
+                    Diagnostic::error("empty-inventory", message)
+                        .hint("put `hosts.yaml` or `hosts.ini` into it"),
+                );
+            }
+            (dir, own)
+        } else {
+            (path.parent().map(Path::to_path_buf).unwrap_or_default(), vec![source.clone()])
+        };
+        for path in own {
+            match library.text(&path) {
+                Some(Ok((file, _))) => found.push(InventorySource { file, kind: SourceKind::Auto }),
+                Some(Err(diagnostic)) => diags.push(diagnostic),
+                None => {
+                    let diagnostic =
+                        Diagnostic::error("missing-file", format!("there is no inventory `{path}`"));
+                    diags.push(
+                        diagnostic.hint("give a file, a folder or a list of hosts (`h1,h2,`) with `-i`"),
+                    );
+                }
+            }
+        }
+        files.extend(vars_files(library, &dir, Beside::Inventory(number), diags));
+    }
+    files.extend(vars_files(library, Path::new(site_dir), Beside::Playbook, diags));
+    let (inventory, faults) = Inventory::build(&found, &files, &library.map());
+    diags.extend(faults);
+    inventory
+}
+
+/// `group_vars` and `host_vars` beside an inventory or a site.
+fn vars_files(library: &Library, dir: &Path, beside: Beside, diags: &mut Vec<Diagnostic>) -> Vec<VarsFile> {
+    let mut names = Vec::new();
+    for part in ["group_vars", "host_vars"] {
+        names.extend(tree(&dir.join(part)).into_iter().map(|name| format!("{part}/{name}")));
+    }
+    let layout = layout(&names);
+    for shadowed in &layout.shadowed {
+        let message = format!("`{}` is not read: `{}` comes first", shadowed.path, shadowed.by);
+        diags.push(Diagnostic::warning("shadowed-file", message));
+    }
+    let mut files = Vec::new();
+    for vars in layout.vars {
+        let path = dir.join(&vars.path).display().to_string();
+        let path = path.strip_prefix("./").unwrap_or(&path).to_owned();
+        let vaulted = library
+            .sources()
+            .bytes(&path)
+            .and_then(Result::ok)
+            .is_some_and(|bytes| bytes.starts_with(b"$ANSIBLE_VAULT;"));
+        match library.text(&path) {
+            Some(Ok((file, _))) => files.push(VarsFile { file, owner: vars.owner, beside, vaulted }),
+            Some(Err(diagnostic)) => diags.push(diagnostic),
+            None => {}
+        }
+    }
+    files
+}
+
+/// `-e k=v k=v`, `-e '{"k": 1}'`, `-e @file`. `k=v` values are texts, as in Ansible.
+fn extra_vars(library: &Library, given: &[String], diags: &mut Vec<Diagnostic>) -> Arc<Layer> {
+    let mut vars = BTreeMap::new();
+    for text in given {
+        let node = if let Some(path) = text.strip_prefix('@') {
+            match library.yaml(path) {
+                Some(Ok(node)) => Some((*node).clone()),
+                Some(Err(found)) => {
+                    diags.extend(found);
+                    None
+                }
+                None => {
+                    diags.push(Diagnostic::error(
+                        "missing-file",
+                        format!("there is no file `{path}` (of `-e @{path}`)"),
+                    ));
+                    None
+                }
+            }
+        } else if text.trim_start().starts_with(['{', '[']) {
+            let file = library.add("command line (-e)", text);
+            crate::yaml::parse(file, text).map_err(|found| diags.extend(found)).ok()
+        } else {
+            let file = library.add("command line (-e)", text);
+            for word in split_words(text) {
+                match word.split_once('=') {
+                    Some((name, value)) => {
+                        let node = Node::new(Kind::Str(value.to_owned()), Span::new(file, 0, text.len()));
+                        vars.insert(name.to_owned(), Arc::new(node));
+                    }
+                    None => {
+                        let diagnostic =
+                            Diagnostic::error("bad-extra-var", format!("`{word}` is no variable"));
+                        diags.push(
+                            diagnostic
+                                .at(Span::new(file, 0, text.len()))
+                                .hint("write `name=value`, JSON, or `@file`"),
+                        );
+                    }
+                }
+            }
+            None
+        };
+        for entry in node.as_ref().and_then(Node::as_map).unwrap_or_default() {
+            if let Some(name) = entry.key.as_str() {
+                vars.insert(name.to_owned(), Arc::new(entry.value.clone()));
+            }
+        }
+    }
+    Arc::new(Layer { vars })
+}
+
+/// Words separated by blanks outside of quotes; the quotes are taken off.
+fn split_words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut quote = None;
+    for c in text.chars() {
+        match quote {
+            Some(open) if c == open => quote = None,
+            Some(_) => word.push(c),
+            None if c == '"' || c == '\'' => quote = Some(c),
+            None if c.is_whitespace() => {
+                if !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+            }
+            None => word.push(c),
+        }
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+impl World {
+    /// Hosts of a pattern, under `--limit`.
+    pub fn select(&mut self, pattern: &Spanned<String>, limit: Option<&str>) -> Vec<String> {
+        let mut patterns = vec![pattern.clone()];
+        let selected = self.inventory.select(&patterns, &BTreeMap::new());
+        let hosts = match selected {
+            Ok(hosts) => hosts,
+            Err(found) => {
+                self.diags.extend(found);
+                return Vec::new();
+            }
+        };
+        let Some(limit) = limit else { return hosts };
+        let file = self.library.add("command line (--limit)", limit);
+        patterns = vec![Spanned::new(limit.to_owned(), Span::new(file, 0, limit.len()))];
+        let lists = inventory::list_files(&patterns).into_iter().filter_map(|path| {
+            let text = std::fs::read_to_string(&path).ok()?;
+            Some((path, text))
+        });
+        let lists: BTreeMap<String, String> = lists.collect();
+        match self.inventory.limit(hosts, &patterns, &lists) {
+            Ok(hosts) => hosts,
+            Err(found) => {
+                self.diags.extend(
+                    found
+                        .into_iter()
+                        .filter(|diagnostic| !self.diags.contains(diagnostic))
+                        .collect::<Vec<_>>(),
+                );
+                Vec::new()
+            }
+        }
+    }
+
+    /// A pattern of the command line.
+    pub fn pattern(&self, text: &str) -> Spanned<String> {
+        let file: FileId = self.library.add("command line", text);
+        Spanned::new(text.to_owned(), Span::new(file, 0, text.len()))
+    }
+
+    /// The site's plays with their hosts.
+    pub fn site(
+        &mut self,
+        path: &Path,
+        tags: &Tags,
+        limit: Option<&str>,
+    ) -> Vec<(Arc<PlayPlan>, Vec<String>)> {
+        let path = path.display().to_string();
+        let plans = load_site(&self.library, &path, tags, &mut self.diags);
+        let mut plays = Vec::new();
+        for plan in plans {
+            let hosts = self.select(&plan.play.hosts, limit);
+            plays.push((Arc::new(plan), hosts));
+        }
+        plays
+    }
+
+    /// A host's variables before anything is known of it.
+    pub fn scope(&self, host: &str, check: bool) -> HostScope {
+        let mut layers: Vec<Arc<Layer>> = Vec::new();
+        for layer in self.inventory.host_layers(host) {
+            let vars = layer.vars.iter().map(|(name, node)| (name.clone(), Arc::new(node.clone())));
+            layers.push(Arc::new(Layer { vars: vars.collect() }));
+        }
+        layers.reverse();
+        let mut magic: Values =
+            self.inventory.magic(host).into_iter().map(|(name, value)| (name, Arc::new(value))).collect();
+        let mut set = |name: &str, value: Value| {
+            magic.insert(name.to_owned(), Arc::new(value));
+        };
+        set("groups", self.inventory.groups_value());
+        set("playbook_dir", json!(absolute(&self.site_dir)));
+        set("ansible_check_mode", json!(check));
+        set("ansible_diff_mode", json!(false));
+        set("ansible_managed", json!("Managed by ishprov"));
+        set(
+            "ansible_version",
+            json!({ "full": "2.19.0", "major": 2, "minor": 19, "revision": 0, "string": "2.19.0" }),
+        );
+        set("omit", json!(crate::template::OMIT));
+        HostScope {
+            magic: Arc::new(magic),
+            extra: Arc::clone(&self.extra),
+            inventory: Arc::new(layers),
+            ..HostScope::default()
+        }
+    }
+
+    /// The `ansible_...` variables of a host, rendered: how to reach it.
+    pub fn connection(&mut self, host: &str) -> Connection {
+        let scope = self.scope(host, false);
+        let shared = scope.shared();
+        let mut vars = Map::new();
+        for name in
+            scope.names().into_iter().filter(|name| name.starts_with("ansible_") && name != "ansible_managed")
+        {
+            let rendered = match shared.get(&name) {
+                Some(Variable::Node(node)) => self.templates.render_value(&node, &shared),
+                Some(Variable::Value(value)) => Ok((*value).clone()),
+                None => continue,
+            };
+            match rendered {
+                Ok(value) => {
+                    vars.insert(name, value);
+                }
+                Err(diagnostic) => self.diags.push(diagnostic.host(host)),
+            }
+        }
+        match inventory::connection::read(&vars) {
+            Ok(connection) => connection,
+            Err(faults) => {
+                for fault in faults {
+                    let node = fault.param.as_ref().and_then(|name| match scope.get(name) {
+                        Some(Variable::Node(node)) => Some(node.span),
+                        _ => None,
+                    });
+                    let mut diagnostic = Diagnostic::error("bad-connection", fault.message).host(host);
+                    diagnostic.span = node;
+                    diagnostic.hints = fault.hints;
+                    self.diags.push(diagnostic);
+                }
+                Connection::default()
+            }
+        }
+    }
+
+    /// Everything known of a host before it is connected to.
+    pub fn setup(&mut self, host: &str, args: &ConnectArgs, check: bool) -> HostSetup {
+        let connection = self.connection(host);
+        for secret in [&connection.password, &connection.become_password].into_iter().flatten() {
+            self.library.masker().add(secret.expose());
+        }
+        let wants_root = connection.become_root.unwrap_or(args.r#become);
+        let become_user =
+            args.become_user.clone().or_else(|| connection.become_user.clone()).filter(|user| user != "root");
+        let method = match connection.become_method.as_deref() {
+            Some("su") => BecomeMethod::Su,
+            Some("doas") => BecomeMethod::Doas,
+            _ => BecomeMethod::Sudo,
+        };
+        let mut endpoint = Endpoint::new(host);
+        endpoint.kind = match connection.kind {
+            ConnectionKind::Local => TransportKind::Local,
+            ConnectionKind::OpenSsh => TransportKind::OpenSsh,
+            ConnectionKind::Ssh | ConnectionKind::Native => TransportKind::Native,
+        };
+        endpoint.address = connection.address.clone();
+        endpoint.port = connection.port;
+        endpoint.user = args.user.clone().or(connection.user.clone());
+        let key = args.private_key.clone().or(connection.private_key.clone().map(PathBuf::from));
+        endpoint.keys = key.into_iter().map(|path| expand_home(&path)).collect();
+        endpoint.password = connection.password.clone();
+        endpoint.r#become = Some(Become {
+            method,
+            user: "root".to_owned(),
+            password: connection.become_password.clone().or_else(|| args.become_password.clone()),
+        });
+        endpoint.known_hosts = args.known_hosts.clone();
+        if args.accept_new_host_keys {
+            endpoint.host_keys = HostKeyPolicy::AcceptNew;
+        }
+        if connection.host_key_checking == Some(false) {
+            let message = "`ansible_host_key_checking: false` is not honoured: host keys are always checked";
+            self.diags.push(
+                Diagnostic::warning("host-key-checking", message)
+                    .hint("`--accept-new-host-keys` takes in hosts that are new")
+                    .host(host),
+            );
+        }
+        if let Some(seconds) = args.timeout.or(connection.timeout) {
+            endpoint.timeout = Duration::from_secs(seconds);
+        }
+        HostSetup {
+            endpoint,
+            scope: self.scope(host, check),
+            become_root: Some(wants_root).filter(|wants| *wants || connection.become_root.is_some()),
+            become_user,
+        }
+    }
+
+    /// The setups of all hosts of the inventory.
+    pub fn setups(&mut self, args: &ConnectArgs, check: bool) -> HashMap<String, HostSetup> {
+        let mut names: Vec<String> = self.inventory.hosts().map(|host| host.name.clone()).collect();
+        if !names.iter().any(|name| name == "localhost") {
+            names.push("localhost".to_owned());
+        }
+        names.into_iter().map(|name| (name.clone(), self.setup(&name, args, check))).collect()
+    }
+
+    /// Shows every finding; whether one of them is an error.
+    pub fn show_findings(&self, console: &crate::console::Screen) -> bool {
+        console.diagnostics(&self.diags, &self.library.map(), self.library.masker());
+        self.has_errors()
+    }
+
+    /// Whether anything found stops the run.
+    pub fn has_errors(&self) -> bool {
+        self.diags.iter().any(|diagnostic| diagnostic.severity == crate::diag::Severity::Error)
+    }
+}
+
+fn absolute(dir: &str) -> String {
+    let path = if dir.is_empty() { Path::new(".") } else { Path::new(dir) };
+    std::path::absolute(path).map(|path| path.display().to_string()).unwrap_or_else(|_| dir.to_owned())
+}
+
+fn expand_home(path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::var_os("HOME")) {
+        (Ok(rest), Some(home)) => Path::new(&home).join(rest),
+        _ => path.to_path_buf(),
+    }
+}

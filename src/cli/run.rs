@@ -1,0 +1,225 @@
+//! `ishprov run`: check everything that needs no host, then make the hosts what the site says.
+
+use super::args::{OutputKind, RunArgs};
+use super::exit;
+use super::load::World;
+use crate::console::{Console, JsonConsole, Screen, TextConsole};
+use crate::diag::Diagnostic;
+use crate::engine::{self, Local, Options, Report, Shared, Site, Stop};
+use crate::plan::{Binder, HostLint, Op, PlayPlan, Tags, lint_handlers, lint_host, merge};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+/// Seconds a step may take when neither it nor its module says otherwise.
+const STEP_SECONDS: u64 = 1800;
+
+/// After Ctrl-C, how long what runs on hosts may take to end by itself.
+const GRACE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Runs a site; the exit code.
+pub async fn run(args: RunArgs) -> i32 {
+    let screen = Screen::new(args.show.output == OutputKind::Json, args.show.verbose, args.diff);
+    match prepare(&args, &screen) {
+        Ok(Prepared::Listed) => exit::OK,
+        Ok(Prepared::Ready(ready)) => exit_code(&go(*ready, &args, screen).await),
+        Err(code) => code,
+    }
+}
+
+/// What there is after loading and checking.
+pub enum Prepared {
+    /// Only a list was wanted, and it was printed.
+    Listed,
+    /// Everything a run needs.
+    Ready(Box<Ready>),
+}
+
+/// A run about to start.
+pub struct Ready {
+    /// Texts, inventory, variables.
+    pub world: World,
+    /// Plays with their hosts.
+    pub plays: Vec<(Arc<PlayPlan>, Vec<String>)>,
+    /// Hosts.
+    pub setups: HashMap<String, engine::HostSetup>,
+}
+
+/// Loads and checks a site. Findings are printed; `Err` is the exit code when they stop the run.
+pub fn prepare(args: &RunArgs, screen: &Screen) -> Result<Prepared, i32> {
+    let mut args = args.clone();
+    if args.connect.ask_become_pass {
+        args.connect.become_password = match super::vault::ask_password("BECOME password: ") {
+            Ok(password) => Some(password),
+            Err(why) => {
+                screen.aside(&format!("error: cannot ask for the password: {why}"));
+                return Err(exit::ERROR);
+            }
+        };
+    }
+    let mut world = super::load::world(&args.inventory, Some(&args.site), !args.check);
+    let tags = Tags::new(args.tags.clone(), args.skip_tags.clone());
+    let plays = world.site(&args.site, &tags, args.limit.as_deref());
+    let setups = world.setups(&args.connect, args.check);
+    if !world.has_errors() {
+        let found = check(&world, &plays, &setups);
+        world.diags.extend(found);
+    }
+    if world.show_findings(screen) {
+        summary(&world, screen);
+        return Err(exit::ERROR);
+    }
+    if args.list_hosts {
+        list_hosts(&plays, screen);
+        return Ok(Prepared::Listed);
+    }
+    if args.list_tasks {
+        list_tasks(&plays, screen);
+        return Ok(Prepared::Listed);
+    }
+    if args.syntax_check {
+        screen.line(&format!("{}: no errors", args.site.display()));
+        return Ok(Prepared::Listed);
+    }
+    if plays.iter().all(|(_, hosts)| hosts.is_empty()) {
+        screen.aside("error: no host is left to run on: the pattern and `--limit` have none in common");
+        return Err(exit::ERROR);
+    }
+    Ok(Prepared::Ready(Box::new(Ready { world, plays, setups })))
+}
+
+/// How much was looked at, and that nothing was touched.
+pub fn summary(world: &World, screen: &Screen) {
+    if screen.json {
+        return;
+    }
+    let errors =
+        world.diags.iter().filter(|diagnostic| diagnostic.severity == crate::diag::Severity::Error).count();
+    let files = world.library.map().len();
+    let plural =
+        |count: usize, word: &str| if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") };
+    screen.aside(&format!(
+        "{} in {}. No host was contacted.",
+        plural(errors, "error"),
+        plural(files, "file")
+    ));
+}
+
+/// Everything that can be found wrong without a host, for every host.
+pub fn check(
+    world: &World,
+    plays: &[(Arc<PlayPlan>, Vec<String>)],
+    setups: &HashMap<String, engine::HostSetup>,
+) -> Vec<Diagnostic> {
+    let mut found: Vec<(String, Vec<Diagnostic>)> = Vec::new();
+    let mut later: HashMap<String, BTreeSet<String>> = HashMap::new();
+    for (plan, hosts) in plays {
+        found.push((String::new(), lint_handlers(plan)));
+        // A play without hosts is checked too, as far as its own words go.
+        for name in hosts {
+            let Some(setup) = setups.get(name) else { continue };
+            let binder =
+                Binder { library: &world.library, templates: &world.templates, site_dir: &world.site_dir };
+            let known = later.get(name).cloned().unwrap_or_default();
+            let mut host = HostLint { binder, scope: setup.scope.clone(), later: known };
+            found.push((name.clone(), lint_host(plan, &mut host)));
+            later.insert(name.clone(), host.later);
+        }
+    }
+    merge(found)
+}
+
+/// Runs what was prepared.
+pub async fn go(ready: Ready, args: &RunArgs, screen: Screen) -> Report {
+    let Ready { world, plays, setups } = ready;
+    let (events, mut queue) = tokio::sync::mpsc::unbounded_channel();
+    let stop = Stop::default();
+    let shared = Arc::new(Shared {
+        library: Arc::clone(&world.library),
+        templates: Arc::clone(&world.templates),
+        site_dir: world.site_dir.clone(),
+        options: Options {
+            check: args.check,
+            window: args.window.max(1),
+            forks: args.connect.forks,
+            step_seconds: STEP_SECONDS,
+            tags: Tags::new(args.tags.clone(), args.skip_tags.clone()),
+        },
+        handlers: std::sync::RwLock::default(),
+        events,
+        local: Arc::new(Local {
+            vault_password: world.disk.vault_password.clone(),
+            dir: world.site_dir.clone(),
+        }),
+        stop: stop.clone(),
+        ids: AtomicUsize::new(0),
+    });
+    let masker = world.library.masker().clone();
+    let mut console: Box<dyn Console> = match screen.json {
+        true => Box::new(JsonConsole::new(screen, masker)),
+        false => Box::new(TextConsole::new(screen, masker, args.check)),
+    };
+    let library = Arc::clone(&world.library);
+    let drawing = tokio::spawn(async move {
+        while let Some(event) = queue.recv().await {
+            console.event(&event, &library.map());
+        }
+        console
+    });
+    let watch = tokio::spawn(watch_interrupts(stop));
+    let report = engine::run(shared, Site { plays, hosts: setups }).await;
+    watch.abort();
+    if let Ok(mut console) = drawing.await {
+        console.report(&report, &world.library.map());
+    }
+    report
+}
+
+/// First Ctrl-C (or SIGTERM): no new step; a second one, or five seconds: end what runs.
+async fn watch_interrupts(stop: Stop) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+    stop.interrupt();
+    tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, () = tokio::time::sleep(GRACE) => {} }
+    stop.interrupt_now();
+}
+
+/// Ansible's exit code for a report.
+pub fn exit_code(report: &Report) -> i32 {
+    if report.interrupted {
+        return exit::INTERRUPTED;
+    }
+    let any = |pick: fn(&engine::Stats) -> usize| report.hosts.iter().any(|host| pick(&host.stats) > 0);
+    match (any(|stats| stats.unreachable), any(|stats| stats.failed)) {
+        (true, _) => exit::UNREACHABLE,
+        (_, true) => exit::FAILED,
+        _ => exit::OK,
+    }
+}
+
+fn list_hosts(plays: &[(Arc<PlayPlan>, Vec<String>)], screen: &Screen) {
+    for (number, (plan, hosts)) in plays.iter().enumerate() {
+        screen.line(&format!("play #{} ({}): {}", number + 1, plan.play.hosts.node, plan.play.name.node));
+        screen.line(&format!("  hosts ({}):", hosts.len()));
+        for host in hosts {
+            screen.line(&format!("    {host}"));
+        }
+    }
+}
+
+fn list_tasks(plays: &[(Arc<PlayPlan>, Vec<String>)], screen: &Screen) {
+    for (number, (plan, _)) in plays.iter().enumerate() {
+        screen.line(&format!("play #{} ({}): {}", number + 1, plan.play.hosts.node, plan.play.name.node));
+        for op in &plan.program.ops {
+            let (Op::Step(step) | Op::Include(step)) = op else { continue };
+            let tags: Vec<&str> = step.keywords.tags.iter().map(|tag| tag.node.as_str()).collect();
+            let tags = if tags.is_empty() { String::new() } else { format!("  TAGS: [{}]", tags.join(", ")) };
+            screen.line(&format!("    {}{tags}", step.title()));
+        }
+    }
+}

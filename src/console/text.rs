@@ -1,0 +1,314 @@
+//! A run for people: a line per task, hosts grouped by how it went; progress while a person watches.
+
+use super::{Console, Screen, recap};
+use crate::diag::{Diagnostic, SourceMap};
+use crate::engine::{Done, Event, Report, Status};
+use crate::modules::Change;
+use crate::shell::Masker;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// Prints text.
+pub struct TextConsole {
+    screen: Screen,
+    masker: Masker,
+    started: Instant,
+    check: bool,
+    /// Hosts of the play, in the inventory's order.
+    hosts: Vec<String>,
+    /// Those that are still on their way.
+    active: BTreeSet<String>,
+    /// Tasks some hosts have been through.
+    open: BTreeMap<usize, Task>,
+    bar: Option<ProgressBar>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+/// A task that hosts are going through.
+struct Task {
+    title: String,
+    hosts: Vec<(String, Status)>,
+    /// Hosts with no more items to come.
+    finished: BTreeSet<String>,
+    because: BTreeMap<String, String>,
+    took: Duration,
+    details: Vec<String>,
+}
+
+impl TextConsole {
+    /// A console that masks by `masker`. `check` says that nothing is being changed.
+    pub fn new(screen: Screen, masker: Masker, check: bool) -> Self {
+        let bar = screen.is_live().then(|| {
+            let bar = ProgressBar::new_spinner();
+            let style = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        Self {
+            screen,
+            masker,
+            started: Instant::now(),
+            check,
+            hosts: Vec::new(),
+            active: BTreeSet::new(),
+            open: BTreeMap::new(),
+            bar,
+            diagnostics: Vec::new(),
+        }
+    }
+
+    fn line(&self, text: &str) {
+        let text = self.masker.mask(text);
+        match &self.bar {
+            Some(bar) => bar.suspend(|| self.screen.line(&text)),
+            None => self.screen.line(&text),
+        }
+    }
+
+    fn done(&mut self, done: &Done) {
+        let verbose = self.screen.verbose;
+        let details = self.details(done);
+        let task = self.open.entry(done.step).or_insert_with(|| Task {
+            title: done.title.clone(),
+            hosts: Vec::new(),
+            finished: BTreeSet::new(),
+            because: BTreeMap::new(),
+            took: Duration::ZERO,
+            details: Vec::new(),
+        });
+        task.took = task.took.max(done.took);
+        task.details.extend(details);
+        if !done.because.is_empty() && !done.no_log && (verbose > 1 || worth_saying(done)) {
+            task.because.insert(done.host.clone(), done.because.clone());
+        }
+        match task.hosts.iter_mut().find(|(host, _)| *host == done.host) {
+            Some((_, status)) => *status = worse(*status, done.status),
+            None => task.hosts.push((done.host.clone(), done.status)),
+        }
+        if !done.more || done.status == Status::Failed {
+            task.finished.insert(done.host.clone());
+            self.flush(false);
+        }
+    }
+
+    /// Prints tasks that every host has been through, oldest first.
+    fn flush(&mut self, all: bool) {
+        let finished: Vec<usize> = self
+            .open
+            .iter()
+            .take_while(|(_, task)| all || self.active.iter().all(|host| task.finished.contains(host)))
+            .map(|(step, _)| *step)
+            .collect();
+        for step in finished {
+            if let Some(mut task) = self.open.remove(&step) {
+                task.hosts.sort_by_key(|(host, _)| self.hosts.iter().position(|known| known == host));
+                self.print(&task);
+            }
+        }
+    }
+
+    fn print(&self, task: &Task) {
+        let order =
+            [Status::Failed, Status::Rescued, Status::Ignored, Status::Changed, Status::Ok, Status::Skipped];
+        let quiet = |status: Status| status == Status::Skipped && self.screen.verbose == 0;
+        let groups: Vec<(Status, Vec<&str>)> = order
+            .into_iter()
+            .map(|status| {
+                (
+                    status,
+                    task.hosts
+                        .iter()
+                        .filter(|(_, is)| *is == status)
+                        .map(|(host, _)| host.as_str())
+                        .collect::<Vec<_>>(),
+                )
+            })
+            .filter(|(status, hosts)| !hosts.is_empty() && !quiet(*status))
+            .collect();
+        for (index, (status, hosts)) in groups.iter().enumerate() {
+            let title = if index == 0 { task.title.as_str() } else { "" };
+            let time = match *status {
+                Status::Changed | Status::Failed if task.took >= Duration::from_millis(500) => {
+                    format!("  {}", seconds(task.took))
+                }
+                _ => String::new(),
+            };
+            let word = self.paint(*status);
+            let reasons: BTreeSet<&str> =
+                hosts.iter().filter_map(|host| task.because.get(*host)).map(String::as_str).collect();
+            let because = match reasons.len() {
+                0 => String::new(),
+                1 => format!("  ({})", first_line(reasons.first().copied().unwrap_or_default())),
+                _ => String::new(),
+            };
+            self.line(&format!("  {:<48} {word}  {}{time}{because}", shorten(title, 48), hosts.join(" ")));
+            if reasons.len() > 1 {
+                for host in hosts {
+                    if let Some(reason) = task.because.get(*host) {
+                        self.line(&format!("      {host}: {}", first_line(reason)));
+                    }
+                }
+            }
+        }
+        for detail in &task.details {
+            self.line(detail);
+        }
+    }
+
+    fn paint(&self, status: Status) -> String {
+        let (word, colour) = match status {
+            Status::Ok => ("ok      ", "32"),
+            Status::Changed if self.check => ("would   ", "33"),
+            Status::Changed => ("changed ", "33"),
+            Status::Skipped => ("skipped ", "36"),
+            Status::Failed => ("FAILED  ", "31"),
+            Status::Ignored => ("ignored ", "35"),
+            Status::Rescued => ("rescued ", "35"),
+        };
+        if self.screen.colour() { format!("\u{1b}[{colour}m{word}\u{1b}[0m") } else { word.to_owned() }
+    }
+
+    fn details(&self, done: &Done) -> Vec<String> {
+        let mut lines = Vec::new();
+        if done.no_log {
+            return lines;
+        }
+        if self.screen.diff || self.screen.verbose > 0 {
+            for change in &done.changes {
+                lines.extend(diff_lines(&done.host, change, self.screen.diff));
+            }
+        }
+        let loud = self.screen.verbose > 0
+            && matches!(done.status, Status::Changed | Status::Ok | Status::Failed | Status::Ignored);
+        if loud && (self.screen.verbose > 1 || done.result.get("stdout").is_some()) {
+            lines.push(format!("      {} => {}", done.host, done.result));
+        }
+        lines
+    }
+}
+
+/// Messages that people asked for, and reasons that are no routine.
+fn worth_saying(done: &Done) -> bool {
+    matches!(done.module, "debug" | "assert" | "fail" | "postgresql_topology")
+        || matches!(done.status, Status::Failed | Status::Ignored | Status::Rescued)
+        || (done.status == Status::Changed && !done.because.is_empty())
+}
+
+fn worse(left: Status, right: Status) -> Status {
+    let rank = |status| match status {
+        Status::Skipped => 0,
+        Status::Ok => 1,
+        Status::Changed => 2,
+        Status::Ignored => 3,
+        Status::Rescued => 4,
+        Status::Failed => 5,
+    };
+    if rank(left) >= rank(right) { left } else { right }
+}
+
+fn diff_lines(host: &str, change: &Change, whole: bool) -> Vec<String> {
+    match change {
+        Change::Field { name, before, after } if before.is_empty() => {
+            vec![format!("      {host}  {name}: {after}")]
+        }
+        Change::Field { name, before, after } => vec![format!("      {host}  {name}: {before} -> {after}")],
+        Change::Text { name, .. } if !whole => vec![format!("      {host}  {name}: content")],
+        Change::Text { name, before, after } => {
+            let diff = similar::TextDiff::from_lines(before.as_str(), after.as_str());
+            let text = diff
+                .unified_diff()
+                .context_radius(3)
+                .header(&format!("{name} on {host}"), &format!("{name} (wanted)"))
+                .to_string();
+            text.lines().map(|line| format!("      {line}")).collect()
+        }
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+fn shorten(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let head: String = text.chars().take(width - 1).collect();
+    format!("{head}…")
+}
+
+fn seconds(took: Duration) -> String {
+    format!("{:.1}s", took.as_secs_f64())
+}
+
+impl Console for TextConsole {
+    fn event(&mut self, event: &Event, _map: &SourceMap) {
+        match event {
+            Event::Play { name, hosts } => {
+                self.flush(true);
+                self.hosts = hosts.clone();
+                self.active = hosts.iter().cloned().collect();
+                let head = format!("PLAY [{name}] ");
+                let tail =
+                    if hosts.len() == 1 { " 1 host".to_owned() } else { format!(" {} hosts", hosts.len()) };
+                let fill = self.screen.width().min(100).saturating_sub(head.chars().count() + tail.len());
+                self.line(&format!("{head}{}{tail}", "·".repeat(fill.max(3))));
+            }
+            Event::Connecting { hosts } => {
+                if let Some(bar) = &self.bar {
+                    bar.set_message(format!("connecting to {}", hosts.join(" ")));
+                }
+            }
+            Event::Started { host, title, .. } => {
+                if let Some(bar) = &self.bar {
+                    bar.set_message(self.masker.mask(&format!("{title}  {host}")));
+                }
+            }
+            Event::Done(done) => {
+                if done.status == Status::Failed {
+                    self.active.remove(&done.host);
+                }
+                self.done(done);
+            }
+            Event::HostDone { host } => {
+                self.active.remove(host);
+                self.flush(false);
+            }
+            Event::Note(text) => self.line(&format!("  {text}")),
+            Event::Unreachable { host, diagnostic } => {
+                self.active.remove(host);
+                self.line(&format!("  {:<48} {}  {}", host, "UNREACHABLE", first_line(&diagnostic.message)));
+                self.flush(false);
+            }
+        }
+    }
+
+    fn report(&mut self, report: &Report, map: &SourceMap) {
+        self.flush(true);
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        self.diagnostics = report.hosts.iter().flat_map(|host| host.diagnostics.clone()).collect();
+        if !self.diagnostics.is_empty() {
+            self.screen.line("");
+            self.screen.diagnostics(&self.diagnostics, map, &self.masker);
+        }
+        self.screen.line("PLAY RECAP");
+        for line in recap(report) {
+            self.line(&line);
+        }
+        let trips = report.hosts.iter().map(|host| host.round_trips).max().unwrap_or(0);
+        let count = report.hosts.len();
+        let hosts = if count == 1 { "1 host".to_owned() } else { format!("{count} hosts") };
+        let took = seconds(self.started.elapsed()).replace('s', " s");
+        self.line(&format!("{hosts}, {took}, at most {trips} round trips a host"));
+        if self.check {
+            self.line("Nothing was changed: this was --check.");
+        }
+        if report.interrupted {
+            self.line("Stopped by you: what is listed above was done, the rest was not begun. Run it again to go on.");
+        }
+    }
+}

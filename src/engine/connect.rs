@@ -1,0 +1,102 @@
+//! Connecting hosts, with their facts in the first reply.
+
+use super::event::Event;
+use super::host::{Host, State};
+use super::play::HostSetup;
+use super::shared::Shared;
+use crate::diag::Diagnostic;
+use crate::facts;
+use crate::shell::{Ask, Frame, ItemReply};
+use crate::transport::{Endpoint, Transport as _, TransportError};
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+impl Host {
+    /// Connects (unless connected) and reads the facts. A host that cannot be reached is marked so.
+    pub(super) async fn connect(&mut self, shared: &Shared, setup: &HostSetup) {
+        if self.session.is_some() || self.state == State::Unreachable {
+            return;
+        }
+        let ask = Ask::sh(facts::script());
+        let frame = Frame::probe([ask.clone()]);
+        let (session, greeting) = match crate::transport::connect(&setup.endpoint, &frame).await {
+            Ok(connected) => connected,
+            Err(error) => {
+                let diagnostic = explain(&self.name, &error);
+                self.state = State::Unreachable;
+                self.stats.unreachable = 1;
+                self.diagnostics.push(diagnostic.clone());
+                return shared.tell(Event::Unreachable { host: self.name.clone(), diagnostic });
+            }
+        };
+        self.session = Some(session);
+        self.endpoint = Some(setup.endpoint.clone());
+        self.login_user = setup.endpoint.user.clone().unwrap_or_else(|| greeting.account.clone());
+        let Some(ItemReply::Answers(answers)) = greeting.replies.into_iter().next() else { return };
+        let parsed = answers.output(&ask).and_then(|output| facts::parse(&output.text()));
+        match parsed {
+            Ok(facts) => self.scope.set_facts(&facts),
+            Err(fault) => {
+                let missing = greeting.missing.join(", ");
+                let mut diagnostic = Diagnostic::error(
+                    "facts",
+                    format!("cannot read the facts of `{}`: {}", self.name, fault.message),
+                );
+                diagnostic.hints = fault.hints;
+                if !missing.is_empty() {
+                    diagnostic.notes.push(format!("missing on the host: {missing}"));
+                }
+                self.fail(shared, diagnostic, super::event::Status::Failed);
+                self.state = State::Failed;
+            }
+        }
+    }
+
+    /// Whether the host still lets a new connection in, tried until `limit` is over.
+    pub(super) async fn prove_connection(
+        endpoint: Option<Endpoint>,
+        limit: Duration,
+    ) -> Result<(), Diagnostic> {
+        let Some(endpoint) = endpoint else { return Ok(()) };
+        let until = Instant::now() + limit;
+        loop {
+            let endpoint = Endpoint { timeout: limit.min(endpoint.timeout), ..endpoint.clone() };
+            let error = match crate::transport::connect(&endpoint, &Frame::default()).await {
+                Ok((session, _)) => {
+                    session.close().await;
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            if Instant::now() >= until {
+                let message = "after this change no new connection came about, so it is undone on the host";
+                let diagnostic =
+                    Diagnostic::error("locked-out", message).note(format!("the new connection: {error}"));
+                return Err(
+                    diagnostic.hint("allow SSH from this machine in the rules before switching them on")
+                );
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// The host's facts.
+    pub(super) fn facts(&self) -> serde_json::Map<String, Value> {
+        match self.scope.facts.get("ansible_facts").map(|facts| (**facts).clone()) {
+            Some(Value::Object(facts)) => facts,
+            _ => serde_json::Map::new(),
+        }
+    }
+}
+
+/// A failure of the connection as a message.
+pub fn explain(host: &str, error: &TransportError) -> Diagnostic {
+    let code = match error {
+        TransportError::Auth { .. } => "authentication",
+        TransportError::HostKey(_) => "host-key",
+        TransportError::Become { .. } => "become",
+        TransportError::Lost { .. } => "connection-lost",
+        _ => "unreachable",
+    };
+    Diagnostic::error(code, error.to_string()).host(host).maybe_hint(error.hint())
+}

@@ -1,0 +1,18 @@
+//! Carries plans out: hosts side by side, each at its own pace, together where a step looks across hosts.
+
+mod connect;
+mod event;
+mod host;
+mod include;
+mod local;
+mod outcome;
+mod play;
+mod procedure;
+mod shared;
+mod unit;
+
+pub use connect::explain;
+pub use event::{Done, Event, HostReport, Report, Stats, Status};
+pub use local::Local;
+pub use play::{HostSetup, Site, run};
+pub use shared::{Options, Shared, Stop};

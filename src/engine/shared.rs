@@ -1,0 +1,138 @@
+//! What all hosts of a run share.
+
+use super::event::Event;
+use super::local::Local;
+use crate::plan::{Handler, Library, Tags};
+use crate::template::Templates;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock};
+use tokio::sync::mpsc::UnboundedSender;
+
+/// How to run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Only look (`--check`).
+    pub check: bool,
+    /// Most steps whose questions travel together; 1 switches reading ahead off (`--window`).
+    pub window: usize,
+    /// Most hosts at once (`--forks`).
+    pub forks: usize,
+    /// Seconds a step may take when it names no limit of its own.
+    pub step_seconds: u64,
+    /// Steps to run.
+    pub tags: Tags,
+}
+
+/// What all hosts of a run share.
+pub struct Shared {
+    /// Files.
+    pub library: Arc<Library>,
+    /// Templates.
+    pub templates: Arc<Templates>,
+    /// Folder of the site file.
+    pub site_dir: String,
+    /// How to run.
+    pub options: Options,
+    /// Handlers of the current play.
+    pub handlers: RwLock<Vec<Arc<Handler>>>,
+    /// Where events go.
+    pub events: UnboundedSender<Event>,
+    /// What the control machine answers and keeps.
+    pub local: Arc<Local>,
+    /// Ends the play on every host: a fatal failure, `end_play`, or the user.
+    pub stop: Stop,
+    /// Ids for steps that are compiled at run time.
+    pub ids: AtomicUsize,
+}
+
+/// Why every host is to stop, if it is.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    play: Arc<AtomicBool>,
+    user: Arc<AtomicBool>,
+    now: Arc<Gate>,
+}
+
+/// A semaphore that starts closed.
+#[derive(Debug)]
+struct Gate(tokio::sync::Semaphore);
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self(tokio::sync::Semaphore::new(0))
+    }
+}
+
+/// Hosts waiting for [`Stop::cut`]: more than any run has.
+const ALL_WAITING: usize = 1 << 20;
+
+impl Stop {
+    /// No host goes on with this play.
+    pub fn end_play(&self) {
+        self.play.store(true, Ordering::SeqCst);
+    }
+
+    /// The user asked to stop.
+    pub fn interrupt(&self) {
+        self.user.store(true, Ordering::SeqCst);
+    }
+
+    /// What runs on hosts is to be ended, not waited for.
+    pub fn interrupt_now(&self) {
+        self.interrupt();
+        self.now.0.add_permits(ALL_WAITING);
+    }
+
+    /// Comes back when what runs on hosts is to be ended.
+    pub async fn cut(&self) {
+        if let Ok(permit) = self.now.0.acquire().await {
+            permit.forget();
+        }
+    }
+
+    /// A new play starts.
+    pub fn reset(&self) {
+        self.play.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether hosts are to stop.
+    pub fn is_set(&self) -> bool {
+        self.play.load(Ordering::SeqCst) || self.interrupted()
+    }
+
+    /// Whether the user asked to stop.
+    pub fn interrupted(&self) -> bool {
+        self.user.load(Ordering::SeqCst)
+    }
+}
+
+impl Shared {
+    /// Tells the console.
+    pub fn tell(&self, event: Event) {
+        // A console that went away is no reason to leave a host half done.
+        let _ = self.events.send(event);
+    }
+
+    /// The first free id for a step compiled at run time. Ids only tell steps apart for the console: hosts that
+    /// compile the same include at the same time may get the same ones.
+    pub fn next_ids(&self) -> usize {
+        self.ids.load(Ordering::SeqCst)
+    }
+
+    /// Ids below `next` are taken.
+    pub fn take_ids(&self, next: usize) {
+        self.ids.fetch_max(next, Ordering::SeqCst);
+    }
+
+    /// Handlers of a role that was included at run time.
+    pub fn add_handlers(&self, more: Vec<Arc<Handler>>) {
+        if let Ok(mut handlers) = self.handlers.write() {
+            for handler in more {
+                if !handlers.iter().any(|known| known.name == handler.name && known.listen == handler.listen)
+                {
+                    handlers.push(handler);
+                }
+            }
+        }
+    }
+}

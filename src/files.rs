@@ -1,0 +1,331 @@
+//! The control machine's files: reading a site and its inventory, opening vaults, keeping generated passwords.
+
+use crate::diag::{FileId, SourceMap};
+use crate::plan::Sources;
+use crate::shell::{Masker, Secret};
+use crate::template::{FileText, Lookups, PasswordRequest};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+
+use crate::plan::Library;
+
+/// The file system as a site sees it.
+pub struct Disk {
+    /// The vault password, when one was given.
+    pub vault_password: Option<Secret>,
+    /// Learns every secret that is opened or made.
+    pub masker: Masker,
+    /// Folder of the site.
+    pub site_dir: String,
+    /// Folder that generated passwords are kept in: the inventory's.
+    pub keep_dir: String,
+    /// Generated passwords are made only when the run may write.
+    pub may_write: bool,
+    library: OnceLock<Weak<Library>>,
+    keeping: Mutex<()>,
+}
+
+impl Disk {
+    /// A door to the files of a site.
+    pub fn new(
+        vault_password: Option<Secret>,
+        masker: Masker,
+        site_dir: &str,
+        keep_dir: &str,
+        may_write: bool,
+    ) -> Self {
+        if let Some(password) = &vault_password {
+            masker.add(password.expose());
+        }
+        Self {
+            vault_password,
+            masker,
+            site_dir: site_dir.to_owned(),
+            keep_dir: keep_dir.to_owned(),
+            may_write,
+            library: OnceLock::new(),
+            keeping: Mutex::default(),
+        }
+    }
+
+    /// Tells it the library that reads through it, so that lookups see the same texts.
+    pub fn serve(&self, library: &Arc<Library>) {
+        let _ = self.library.set(Arc::downgrade(library));
+    }
+
+    fn library(&self) -> Option<Arc<Library>> {
+        self.library.get().and_then(Weak::upgrade)
+    }
+
+    fn path_of(&self, file: FileId) -> Option<String> {
+        Some(self.library()?.map().path(file).to_owned())
+    }
+
+    /// Where a relative name is looked for from a file: `part/` of its role, beside the file, and of the site.
+    fn search(&self, from: FileId, part: &str, name: &str) -> Vec<PathBuf> {
+        if name.starts_with('/') {
+            return vec![PathBuf::from(name)];
+        }
+        let mut dirs = Vec::new();
+        if let Some(path) = self.path_of(from) {
+            let dir = Path::new(&path).parent().map(Path::to_path_buf).unwrap_or_default();
+            if let Some(role) = dir.parent() {
+                dirs.push(role.join(part));
+            }
+            dirs.push(dir);
+        }
+        dirs.push(Path::new(&self.site_dir).join(part));
+        dirs.push(PathBuf::from(&self.site_dir));
+        dirs.into_iter().map(|dir| dir.join(name)).collect()
+    }
+
+    fn found(&self, from: FileId, part: &str, name: &str) -> Result<PathBuf, String> {
+        let candidates = self.search(from, part, name);
+        candidates.iter().find(|path| path.is_file()).cloned().ok_or_else(|| {
+            let listed =
+                candidates.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+            format!("there is no file `{name}` (looked for {listed})")
+        })
+    }
+}
+
+impl Sources for Disk {
+    fn bytes(&self, path: &str) -> Option<Result<Vec<u8>, String>> {
+        match std::fs::read(path) {
+            Ok(bytes) => Some(Ok(bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound || Path::new(path).is_dir() => None,
+            Err(error) => Some(Err(error.to_string())),
+        }
+    }
+
+    fn is_dir(&self, path: &str) -> bool {
+        Path::new(path).is_dir()
+    }
+
+    fn decrypt(&self, ciphertext: &str) -> Result<Secret, String> {
+        let Some(password) = &self.vault_password else {
+            return Err("no vault password is known: give `--vault-password-file`".to_owned());
+        };
+        let plain = crate::vault::decrypt(ciphertext, password.expose().as_bytes())
+            .map_err(|error| error.to_string())?;
+        let text =
+            String::from_utf8(plain.to_vec()).map_err(|_| "the vault holds no UTF-8 text".to_owned())?;
+        self.masker.add(&text);
+        Ok(Secret::new(text))
+    }
+}
+
+/// What templates ask of the control machine.
+pub struct DiskLookups(pub Arc<Disk>);
+
+impl Lookups for DiskLookups {
+    fn env(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn file(&self, from: FileId, path: &str) -> Result<String, String> {
+        let path = self.0.found(from, "files", path)?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
+        if text.starts_with("$ANSIBLE_VAULT;") {
+            return self.0.decrypt(&text).map(|secret| secret.expose().to_owned());
+        }
+        Ok(text)
+    }
+
+    fn template(&self, from: FileId, path: &str) -> Result<FileText, String> {
+        let path = self.0.found(from, "templates", path)?.display().to_string();
+        let library = self.0.library().ok_or("the site is closed")?;
+        match library.text(&path) {
+            Some(Ok((file, text))) => Ok(FileText { file, text }),
+            Some(Err(diagnostic)) => Err(diagnostic.message),
+            None => Err(format!("there is no template `{path}`")),
+        }
+    }
+
+    fn first_found(&self, from: FileId, paths: &[String]) -> Option<String> {
+        let parts = ["files", "templates", "tasks", "vars"];
+        paths.iter().find_map(|name| {
+            let candidates = parts.iter().flat_map(|part| self.0.search(from, part, name));
+            candidates.into_iter().find(|path| path.is_file()).map(|path| path.display().to_string())
+        })
+    }
+
+    fn fileglob(&self, from: FileId, pattern: &str) -> Vec<String> {
+        let (dir, name) = pattern.rsplit_once('/').unwrap_or(("", pattern));
+        let expression = regex::escape(name).replace(r"\*", "[^/]*").replace(r"\?", "[^/]");
+        let Ok(matcher) = regex::Regex::new(&format!("^{expression}$")) else { return Vec::new() };
+        let mut found = Vec::new();
+        for dir in self.0.search(from, "files", if dir.is_empty() { "." } else { dir }) {
+            let Ok(entries) = std::fs::read_dir(&dir) else { continue };
+            let files = entries.flatten().filter(|entry| entry.path().is_file());
+            found.extend(
+                files
+                    .filter(|entry| matcher.is_match(&entry.file_name().to_string_lossy()))
+                    .map(|entry| entry.path().display().to_string()),
+            );
+            if !found.is_empty() {
+                break;
+            }
+        }
+        found.sort();
+        found
+    }
+
+    fn decrypt(&self, ciphertext: &str) -> Result<Secret, String> {
+        Sources::decrypt(self.0.as_ref(), ciphertext)
+    }
+
+    fn password(&self, _from: FileId, request: &PasswordRequest) -> Result<Secret, String> {
+        let _alone = self.0.keeping.lock();
+        let secret = kept_password(&self.0, request)?;
+        self.0.masker.add(secret.expose());
+        Ok(secret)
+    }
+
+    fn source(&self, file: FileId) -> Option<Arc<str>> {
+        Some(self.0.library()?.map().text(file))
+    }
+}
+
+/// A password that was made before, or a new one: in a file that its owner alone can read, encrypted when there is
+/// a vault password.
+fn kept_password(disk: &Disk, request: &PasswordRequest) -> Result<Secret, String> {
+    let path = if request.path.starts_with('/') {
+        PathBuf::from(&request.path)
+    } else {
+        Path::new(&disk.keep_dir).join(&request.path)
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(text) if text.starts_with("$ANSIBLE_VAULT;") => Sources::decrypt(disk, &text),
+        Ok(text) => Ok(Secret::new(text.trim_end_matches('\n'))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let password = Secret::new(random_text(request.length, &alphabet(&request.chars))?);
+            if disk.may_write {
+                write_password(disk, &path, &password)?;
+            }
+            Ok(password)
+        }
+        Err(error) => Err(format!("cannot read `{}`: {error}", path.display())),
+    }
+}
+
+fn write_password(disk: &Disk, path: &Path, password: &Secret) -> Result<(), String> {
+    let text = match &disk.vault_password {
+        Some(vault) => {
+            let mut salt = [0; 32];
+            aws_lc_rs::rand::fill(&mut salt).map_err(|_| "this machine gives no random bytes".to_owned())?;
+            crate::vault::encrypt(password.expose().as_bytes(), vault.expose().as_bytes(), salt, None)
+                .map_err(|error| error.to_string())?
+        }
+        None => format!("{}\n", password.expose()),
+    };
+    write_private(path, text.as_bytes())
+        .map_err(|error| format!("cannot keep the password in `{}`: {error}", path.display()))
+}
+
+/// Writes a file that its owner alone can read: mode before content, fsync, rename.
+pub fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !dir.is_dir() {
+        std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
+            .recursive(true)
+            .create(dir)?;
+    }
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// Letters and digits: nothing that a shell, a URL or a conninfo string would take for its own.
+fn alphabet(classes: &[String]) -> Vec<char> {
+    let letters = || ('a'..='z').chain('A'..='Z');
+    let mut chars: Vec<char> = Vec::new();
+    for class in classes {
+        match class.as_str() {
+            "ascii_letters" => chars.extend(letters()),
+            "ascii_lowercase" => chars.extend('a'..='z'),
+            "ascii_uppercase" => chars.extend('A'..='Z'),
+            "digits" => chars.extend('0'..='9'),
+            "hexdigits" => chars.extend(('0'..='9').chain('a'..='f')),
+            "punctuation" => chars.extend("!#%+,-./:=@_~".chars()),
+            other => chars.extend(other.chars()),
+        }
+    }
+    if chars.is_empty() {
+        chars.extend(letters().chain('0'..='9'));
+    }
+    chars.sort_unstable();
+    chars.dedup();
+    chars
+}
+
+/// Characters drawn without bias: bytes beyond the last whole multiple of the alphabet are drawn again.
+fn random_text(length: usize, alphabet: &[char]) -> Result<String, String> {
+    let limit = 256 - 256 % alphabet.len().clamp(1, 256);
+    let mut text = String::new();
+    while text.chars().count() < length {
+        let mut bytes = [0u8; 64];
+        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "this machine gives no random bytes".to_owned())?;
+        let room = length - text.chars().count();
+        text.extend(
+            bytes
+                .iter()
+                .filter(|byte| usize::from(**byte) < limit)
+                .take(room)
+                .map(|byte| alphabet[usize::from(*byte) % alphabet.len()]),
+        );
+    }
+    Ok(text)
+}
+
+/// All files below a folder, relative to it, for [`crate::inventory::layout`].
+pub fn tree(dir: &Path) -> Vec<String> {
+    fn walk(dir: &Path, prefix: &str, found: &mut Vec<String>) {
+        let Ok(entries) = std::fs::read_dir(dir) else { return };
+        let mut entries: Vec<_> = entries.flatten().collect();
+        entries.sort_by_key(std::fs::DirEntry::file_name);
+        for entry in entries {
+            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            match entry.path() {
+                path if path.is_dir() => walk(&path, &format!("{name}/"), found),
+                path if path.is_file() => found.push(name),
+                _ => {}
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(dir, "", &mut found);
+    found
+}
+
+/// A source map with one text, for messages about the command line.
+pub fn command_line(text: &str) -> (SourceMap, FileId) {
+    let mut map = SourceMap::new();
+    let file = map.add("command line", text);
+    (map, file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_drawn_from_their_alphabet_and_kept_privately() {
+        use std::os::unix::fs::MetadataExt as _;
+        let dir = tempfile::tempdir().expect("a folder");
+        let keep = dir.path().display().to_string();
+        let disk = Disk::new(None, Masker::new(), &keep, &keep, true);
+        let request =
+            PasswordRequest { path: "secrets/app".to_owned(), length: 24, chars: vec!["digits".to_owned()] };
+        let first = kept_password(&disk, &request).expect("is made");
+        assert_eq!(first.expose().len(), 24);
+        assert!(first.expose().chars().all(|c| c.is_ascii_digit()));
+        assert_eq!(kept_password(&disk, &request).expect("is kept").expose(), first.expose());
+        let mode = std::fs::metadata(dir.path().join("secrets/app")).expect("a file").mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
