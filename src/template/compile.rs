@@ -1,7 +1,7 @@
 //! Texts turned into programs, once each.
 
 use super::env::{base, file_env};
-use super::syntax::{Reading, Rewritten};
+use super::syntax::{Backslashes, Reading, Rewritten};
 use crate::diag::{Diagnostic, did_you_mean};
 use minijinja::machinery::{parse, parse_expr};
 use minijinja::syntax::SyntaxConfig;
@@ -48,7 +48,9 @@ pub(super) fn text(source: &str) -> Result<Arc<Compiled>, SyntaxFault> {
 
 /// A bare expression, as in `when:`.
 pub(super) fn expression(source: &str) -> Result<Arc<Compiled>, SyntaxFault> {
-    cached(&EXPRESSIONS, source, |source| compile_expression(source, 0, source.len(), String::new()))
+    cached(&EXPRESSIONS, source, |source| {
+        compile_expression(source, 0..source.len(), String::new(), Backslashes::Escapes)
+    })
 }
 
 type Cache = RwLock<HashMap<String, Arc<Compiled>>>;
@@ -89,19 +91,25 @@ impl Compiled {
 fn compile_text(source: &str) -> Result<Compiled, SyntaxFault> {
     if let Some((start, end)) = single(source) {
         let tail = source.get(source.trim_end_matches('\n').len()..).unwrap_or_default().to_owned();
-        if let Ok(compiled) = compile_expression(source, start, end, tail) {
+        if let Ok(compiled) = compile_expression(source, start..end, tail, Backslashes::Literal) {
             return Ok(compiled);
         }
     }
     let reading = read_template(source, syntax())?;
-    let rewritten = reading.rewrite(source);
+    let rewritten = reading.rewrite(source, Backslashes::Literal);
     let template = base()
         .get_template(&format!("{TEXT_MARK}{}", rewritten.text))
         .map_err(|error| fault(&error, source, |offset| rewritten.original(offset)))?;
     Ok(Compiled { source: source.to_owned(), program: Program::Text(template), reading, rewritten, base: 0 })
 }
 
-fn compile_expression(source: &str, start: usize, end: usize, tail: String) -> Result<Compiled, SyntaxFault> {
+fn compile_expression(
+    source: &str,
+    part: Range<usize>,
+    tail: String,
+    backslashes: Backslashes,
+) -> Result<Compiled, SyntaxFault> {
+    let Range { start, end } = part;
     let inner = source.get(start..end).unwrap_or_default();
     let place = |error: &Error| fault(error, source, |offset| start + offset);
     let reading = Reading::of_expr(&parse_expr(inner).map_err(|error| place(&error))?);
@@ -109,7 +117,7 @@ fn compile_expression(source: &str, start: usize, end: usize, tail: String) -> R
         range: fault.range.start + start..fault.range.end + start,
         ..fault
     })?;
-    let rewritten = reading.rewrite(inner);
+    let rewritten = reading.rewrite(inner, backslashes);
     let expr = base().compile_expression_owned(rewritten.text.clone()).map_err(|error| place(&error))?;
     Ok(Compiled {
         source: source.to_owned(),

@@ -13,6 +13,12 @@ use std::sync::LazyLock;
 pub(super) fn base() -> &'static Environment<'static> {
     static BASE: LazyLock<Environment<'static>> = LazyLock::new(|| {
         let mut env = build();
+        env.set_formatter(|out, state, value| {
+            if let Some(session) = functions::session_of(state) {
+                session.prints(value);
+            }
+            write(out, state, value)
+        });
         env.set_loader(|name| Ok(name.strip_prefix(TEXT_MARK).map(str::to_owned)));
         env
     });

@@ -51,6 +51,18 @@ pub(super) fn carry(diagnostic: Diagnostic) -> Error {
     Error::new(kind, "a variable cannot be rendered").with_source(Carried(Box::new(diagnostic)))
 }
 
+/// The finished diagnostic inside an error of the engine.
+pub(super) fn carried(error: &Error) -> Option<Diagnostic> {
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        if let Some(Carried(diagnostic)) = inner.downcast_ref() {
+            return Some(diagnostic.as_ref().clone());
+        }
+        source = inner.source();
+    }
+    None
+}
+
 /// A variable that needs itself.
 pub(super) fn cycle(chain: &[&str]) -> Diagnostic {
     let way = chain.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" -> ");

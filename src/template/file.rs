@@ -97,7 +97,7 @@ impl Templates {
         let session = Session::new(&self.world, scope, extra.clone(), file);
         match dialect {
             Dialect::Jinja => self.render_jinja(file, text, &session),
-            Dialect::Tera => Err(Diagnostic::error("template", "`*.tera` files are not read yet")),
+            Dialect::Tera => super::tera::render(file, text, &session),
         }
     }
 
@@ -120,7 +120,7 @@ impl Templates {
                     })
                     .collect())
             }
-            Dialect::Tera => Ok(Vec::new()),
+            Dialect::Tera => super::tera::roots(file, text),
         }
     }
 
@@ -166,7 +166,7 @@ fn read(file: FileId, text: Arc<str>) -> Result<Part, Diagnostic> {
     let (syntax, header) = options(&text).map_err(|fault| at(fault, 0))?;
     let body = text.get(header..).unwrap_or_default();
     let reading = compile::read_template(body, syntax).map_err(|fault| at(fault, header))?;
-    let rewritten = reading.rewrite(body);
+    let rewritten = reading.rewrite(body, super::syntax::Backslashes::Escapes);
     Ok(Part { file, text, reading, rewritten, header })
 }
 

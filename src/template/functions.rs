@@ -4,7 +4,7 @@ use super::filters::{Args, Refusal};
 use super::python;
 use super::scope::PasswordRequest;
 use super::session::{Handle, SESSION, Session};
-use super::{compile, env, lazy};
+use super::{env, lazy};
 use minijinja::value::{Rest, Value, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State};
 use serde_json::{Map, Value as Json};
@@ -65,16 +65,15 @@ fn dict(args: Rest<ValueOrKwargs>) -> Result<Value, Error> {
     Ok(lazy::from_json(Json::Object(out)))
 }
 
-fn session_of(state: &State) -> Result<Arc<Session>, Error> {
-    state
-        .lookup(SESSION)
-        .and_then(|value| value.downcast_object_ref::<Handle>().and_then(|handle| handle.0.upgrade()))
-        .ok_or_else(|| Error::new(ErrorKind::InvalidOperation, "lookups are not available here"))
+/// The rendering that a function or the printer works for.
+pub(super) fn session_of(state: &State) -> Option<Arc<Session>> {
+    state.lookup(SESSION)?.downcast_object_ref::<Handle>()?.0.upgrade()
 }
 
 /// `lookup('name', ...)` gives texts joined by commas, `query` gives a list.
 fn lookup(state: &State, args: Rest<ValueOrKwargs>, as_list: bool) -> Result<Value, Error> {
-    let session = session_of(state)?;
+    let unavailable = || Error::new(ErrorKind::InvalidOperation, "lookups are not available here");
+    let session = session_of(state).ok_or_else(unavailable)?;
     let args = env::arguments("lookup", &args.into_values(), false)?;
     lookup_plain(&session, args, as_list).map(lazy::from_json)
 }
@@ -394,10 +393,13 @@ pub(super) fn method(state: &mut State, value: &Value, name: &str, args: &[Value
                 .map(Value::from)
                 .map_err(|refusal| env::error("format", "method", refusal));
         }
+        (ValueKind::String, "ljust" | "rjust" | "zfill" | "partition" | "rpartition" | "swapcase") => {
+            return text_method(value.as_str().unwrap_or_default(), name, args)
+                .map_err(|refusal| env::error(name, "method", refusal));
+        }
         (ValueKind::Map, "copy") => return Ok(value.clone()),
         _ => {}
     }
-    let _ = compile::is_template;
     minijinja_contrib::pycompat::unknown_method_callback(state, value, name, args).map_err(
         |error| match error.kind() {
             ErrorKind::UnknownMethod => {
@@ -406,6 +408,46 @@ pub(super) fn method(state: &mut State, value: &Value, name: &str, args: &[Value
             _ => error,
         },
     )
+}
+
+/// Methods of Python's texts that the engine's own set lacks.
+fn text_method(text: &str, name: &str, args: &[Value]) -> Result<Value, Refusal> {
+    let word = || args.first().and_then(Value::as_str).filter(|word| !word.is_empty());
+    let parts = |found: Option<(&str, &str)>, otherwise: [&str; 3]| {
+        let middle = word().unwrap_or_default();
+        let parts = found.map_or(otherwise, |(head, tail)| [head, middle, tail]);
+        Value::from(parts.map(Value::from).to_vec())
+    };
+    match name {
+        "partition" => {
+            let mark = word().ok_or("it takes a text that is not empty")?;
+            Ok(parts(text.split_once(mark), [text, "", ""]))
+        }
+        "rpartition" => {
+            let mark = word().ok_or("it takes a text that is not empty")?;
+            Ok(parts(text.rsplit_once(mark), ["", "", text]))
+        }
+        "swapcase" => {
+            let swap = |c: char| {
+                if c.is_uppercase() { c.to_lowercase().to_string() } else { c.to_uppercase().to_string() }
+            };
+            Ok(Value::from(text.chars().map(swap).collect::<String>()))
+        }
+        _ => {
+            let width = args.first().and_then(Value::as_usize).filter(|width| *width <= 10_000);
+            let width = width.ok_or("it takes a width of at most 10000")?;
+            let missing = width.saturating_sub(text.chars().count());
+            let fill = args.get(1).and_then(Value::as_str).unwrap_or(" ").repeat(missing);
+            Ok(Value::from(match name {
+                "ljust" => format!("{text}{fill}"),
+                "rjust" => format!("{fill}{text}"),
+                _ => {
+                    let (sign, digits) = text.split_at(usize::from(text.starts_with(['-', '+'])));
+                    format!("{sign}{}{digits}", "0".repeat(missing))
+                }
+            }))
+        }
+    }
 }
 
 fn describe(value: &Value) -> &'static str {

@@ -23,8 +23,10 @@ pub mod python;
 mod scope;
 mod session;
 mod syntax;
+mod tera;
 pub mod tests;
 pub mod version;
+mod yaml_out;
 
 pub use compile::is_template;
 pub use engine::{Root, Templates};

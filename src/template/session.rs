@@ -30,6 +30,8 @@ pub(super) struct Session {
     seen: Mutex<HashMap<String, Value>>,
     /// The variables being rendered right now, outermost first.
     open: Mutex<Vec<String>>,
+    /// The value printed last, unless it was a text.
+    printed: Mutex<Option<Value>>,
     /// Why variables that are defined have no value.
     causes: Mutex<HashMap<String, Diagnostic>>,
 }
@@ -58,6 +60,7 @@ impl Session {
             me: me.clone(),
             seen: Mutex::default(),
             open: Mutex::default(),
+            printed: Mutex::default(),
             causes: Mutex::default(),
         })
     }
@@ -81,8 +84,25 @@ impl Session {
                     _ => Ok(value),
                 }
             }
-            Program::Text(template) => template.render(self.root()).map(Value::from).map_err(fail),
+            Program::Text(template) => {
+                let outer = lock(&self.printed).take();
+                let text = template.render(self.root());
+                let printed = std::mem::replace(&mut *lock(&self.printed), outer);
+                let text = text.map_err(fail)?;
+                // `{% if a %}{{ list }}{% else %}{{ other }}{% endif %}` is a list: what is all there is keeps its type.
+                match printed.filter(|value| {
+                    lazy::to_json(value).is_ok_and(|value| super::python::print(&value) == text)
+                }) {
+                    Some(value) => Ok(value),
+                    None => Ok(Value::from(text)),
+                }
+            }
         }
+    }
+
+    /// Notes what is printed into a text.
+    pub fn prints(&self, value: &Value) {
+        *lock(&self.printed) = value.as_str().is_none().then(|| value.clone());
     }
 
     /// Runs a program and renders everything in its result.

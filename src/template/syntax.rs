@@ -66,6 +66,18 @@ pub(super) struct Reading {
     /// `%` operators: the end of the left side and the start of the right.
     remainders: Vec<Range<usize>>,
     scopes: Vec<BTreeSet<String>>,
+    /// Text literals, and whether they stand inside `{{ }}`.
+    literals: Vec<(Range<usize>, bool)>,
+    printing: bool,
+}
+
+/// How backslashes in text literals are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Backslashes {
+    /// As themselves inside `{{ }}`: templates in YAML, where `'\\1'` is a backslash and a one.
+    Literal,
+    /// As Python escapes; an escape that Python does not know is itself: conditions and template files.
+    Escapes,
 }
 
 /// Text to put in the place of `delete` bytes at `at`.
@@ -106,7 +118,7 @@ impl Rewritten {
 impl Reading {
     /// Reads an expression.
     pub fn of_expr(expr: &Expr<'_>) -> Self {
-        let mut reading = Self { scopes: vec![BTreeSet::new()], ..Self::default() };
+        let mut reading = Self { scopes: vec![BTreeSet::new()], printing: true, ..Self::default() };
         reading.expr(expr, false);
         reading
     }
@@ -119,8 +131,13 @@ impl Reading {
     }
 
     /// The source with every tolerant chain able to end in nothing.
-    pub fn rewrite(&self, source: &str) -> Rewritten {
+    pub fn rewrite(&self, source: &str, backslashes: Backslashes) -> Rewritten {
         let mut edits = self.edits.clone();
+        for (range, printed) in &self.literals {
+            let literal = *printed && backslashes == Backslashes::Literal;
+            let text = source.get(range.clone()).unwrap_or_default();
+            double_backslashes(text, range.start, literal, &mut edits);
+        }
         for between in &self.remainders {
             // Between the two sides stand only blanks, parentheses and the operator.
             if let Some(at) = source.get(between.clone()).and_then(|text| text.find('%')) {
@@ -168,7 +185,11 @@ impl Reading {
     fn stmt(&mut self, stmt: &Stmt<'_>) {
         match stmt {
             Stmt::Template(template) => self.stmts(&template.children),
-            Stmt::EmitExpr(emit) => self.expr(&emit.expr, false),
+            Stmt::EmitExpr(emit) => {
+                self.printing = true;
+                self.expr(&emit.expr, false);
+                self.printing = false;
+            }
             Stmt::EmitRaw(_) | Stmt::Continue(_) | Stmt::Break(_) => {}
             Stmt::ForLoop(each) => {
                 self.expr(&each.iter, false);
@@ -287,7 +308,11 @@ impl Reading {
                 self.chains.push(range(expr));
                 self.chain(expr, tolerant, true);
             }
-            Expr::Const(_) => {}
+            Expr::Const(value) => {
+                if value.value.as_str().is_some() {
+                    self.literals.push((range(expr), self.printing));
+                }
+            }
             Expr::Slice(slice) => {
                 self.expr(&slice.expr, false);
                 for bound in [&slice.start, &slice.stop, &slice.step].into_iter().flatten() {
@@ -383,6 +408,29 @@ impl Reading {
 
 const SOFT_END: &str = "|__soft)";
 const HARD_END: &str = "|__hard)";
+
+/// Doubles the backslashes that shall stand for themselves.
+fn double_backslashes(text: &str, start: usize, all: bool, edits: &mut Vec<Edit>) {
+    let quote = text.bytes().next();
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        if bytes[at] != b'\\' {
+            at += 1;
+            continue;
+        }
+        let next = bytes.get(at + 1).copied();
+        let known = next.is_some_and(|next| b"\\'\"abfnrtv01234567xuN".contains(&next));
+        let ends = next.is_some() && next == quote;
+        if !ends && (all || !known) {
+            edits.push(Edit { at: start + at, delete: 0, insert: "\\" });
+        }
+        if !ends && all && next == Some(b'\\') {
+            edits.push(Edit { at: start + at + 1, delete: 0, insert: "\\" });
+        }
+        at += 2;
+    }
+}
 
 /// The variable that a chain starts from.
 fn root_of<'a>(expr: &Expr<'a>) -> Option<&'a str> {

@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 /// Whether `left operator right`; `kind` is `loose`, `strict`, `semver`, `semantic` or `pep440`.
 pub fn holds(left: &str, right: &str, operator: &str, kind: &str) -> Result<bool, String> {
     let order = match kind {
-        "loose" | "pep440" | "strict" => {
+        "pep440" => pep440(left)?.cmp(&pep440(right)?),
+        "loose" | "strict" => {
             for text in [left, right] {
                 if text.trim().is_empty() {
                     return Err("an empty version".to_owned());
@@ -66,6 +67,50 @@ fn loose(left: &str, right: &str) -> Result<Ordering, String> {
     Ok(left.len().cmp(&right.len()))
 }
 
+/// A Python version: epoch, release without zeros at its end, then pre-release, post-release and development release,
+/// each as a number that sorts as PEP 440 says.
+type Python = (u64, Vec<u64>, (u8, u64), u64, (bool, u64));
+
+fn pep440(text: &str) -> Result<Python, String> {
+    let lower = text.trim().to_lowercase();
+    let text = lower.trim_start_matches('v').split('+').next().unwrap_or_default();
+    let (epoch, text) = match text.split_once('!') {
+        Some((epoch, rest)) => (epoch.parse().unwrap_or(0), rest),
+        None => (0, text),
+    };
+    let parts = parts(text);
+    let mut parts = parts.iter().peekable();
+    let mut release = Vec::new();
+    while let Some(Part::Number(number)) = parts.next_if(|part| matches!(part, Part::Number(_))) {
+        release.push(*number);
+    }
+    if release.is_empty() {
+        return Err("a Python version starts with a number".to_owned());
+    }
+    while release.last() == Some(&0) {
+        release.pop();
+    }
+    let (mut pre, mut post, mut dev) = (None, None, None);
+    while let Some(part) = parts.next() {
+        let Part::Word(word) = part else { return Err("this is not a Python version".to_owned()) };
+        let number = match parts.next_if(|part| matches!(part, Part::Number(_))) {
+            Some(Part::Number(number)) => *number,
+            _ => 0,
+        };
+        match word.as_str() {
+            "a" | "alpha" => pre = Some((1, number)),
+            "b" | "beta" => pre = Some((2, number)),
+            "rc" | "c" | "pre" | "preview" => pre = Some((3, number)),
+            "post" | "rev" | "r" => post = Some(number + 1),
+            "dev" => dev = Some(number),
+            _ => return Err("this is not a Python version".to_owned()),
+        }
+    }
+    // A development release of the release itself comes before its pre-releases.
+    let pre = pre.unwrap_or(if dev.is_some() && post.is_none() { (0, 0) } else { (4, 0) });
+    Ok((epoch, release, pre, post.unwrap_or(0), (dev.is_none(), dev.unwrap_or(0))))
+}
+
 /// A semantic version: numbers, then whether it is a release, then the parts of the pre-release.
 type Semantic = ([u64; 3], bool, Vec<(u64, String)>);
 
@@ -109,6 +154,12 @@ mod tests {
             assert_eq!(holds(left, right, operator, "loose"), Ok(expected), "{left} {operator} {right}");
         }
         assert_eq!(holds("1.2.3-rc.1", "1.2.3", "<", "semver"), Ok(true));
+        for (left, right) in
+            [("1.2rc1", "1.2"), ("1.2", "1.2.post1"), ("1.2.dev1", "1.2a1"), ("1.9", "1.10"), ("5", "1!1")]
+        {
+            assert_eq!(holds(left, right, "<", "pep440"), Ok(true), "{left} < {right}");
+        }
+        assert_eq!(holds("1.0", "1", "==", "pep440"), Ok(true));
         assert!(holds("1", "2", "~=", "loose").is_err());
         assert!(holds("a", "1", "<", "loose").is_err());
     }

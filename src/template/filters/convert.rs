@@ -37,10 +37,7 @@ fn default(mut args: Args) -> Result<Value, Refusal> {
 fn bool(mut args: Args) -> Result<Value, Refusal> {
     let input = args.input()?;
     args.done()?;
-    Ok(match input {
-        Value::Null => Value::Null,
-        other => Value::Bool(truth(&other).unwrap_or(false)),
-    })
+    Ok(Value::Bool(truth(&input).unwrap_or(false)))
 }
 
 /// `yes`, `on`, `1`, `true`, `y`, `t` and their opposites.

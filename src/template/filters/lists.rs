@@ -220,10 +220,10 @@ fn without_doubles(items: impl IntoIterator<Item = Value>) -> Vec<Value> {
     out
 }
 
-/// `unique(case_sensitive=None, attribute=None)`: the first of each; Ansible's minds case.
+/// `unique(case_sensitive=false, attribute=None)`: the first of each.
 fn unique(mut args: Args) -> Result<Value, Refusal> {
     let items = args.input_list()?;
-    let sensitive = args.flag("case_sensitive", true);
+    let sensitive = args.flag("case_sensitive", false);
     let path = args.text("attribute")?;
     args.done()?;
     let mut seen: Vec<Value> = Vec::new();

@@ -2,10 +2,16 @@
 
 mod args;
 mod convert;
+mod data;
 mod dicts;
 mod format;
 mod lists;
+mod math;
+mod md5;
+mod net;
+mod paths;
 mod text;
+mod time;
 
 pub use args::{Args, Refusal};
 pub(super) use convert::{int_of, truth};
@@ -59,8 +65,18 @@ fn short(name: &str) -> &str {
         .unwrap_or(name)
 }
 
-const TABLES: &[&[(&str, Filter)]] =
-    &[convert::FILTERS, dicts::FILTERS, format::FILTERS, lists::FILTERS, text::FILTERS];
+const TABLES: &[&[(&str, Filter)]] = &[
+    convert::FILTERS,
+    data::FILTERS,
+    dicts::FILTERS,
+    format::FILTERS,
+    lists::FILTERS,
+    math::FILTERS,
+    net::FILTERS,
+    paths::FILTERS,
+    text::FILTERS,
+    time::FILTERS,
+];
 
 #[cfg(test)]
 mod tests {

@@ -184,14 +184,14 @@ fn comment(mut args: Args) -> Result<Value, Refusal> {
         out.push_str(&begin);
         out.push_str(&newline);
     }
-    if !prefix.is_empty() || prefixes > 0 {
+    if prefix == newline {
+        out.push_str(&newline.repeat(prefixes));
+    } else if !prefix.is_empty() {
         out.push_str(&format!("{prefix}{newline}").repeat(prefixes));
     }
-    let body = text.split(newline.as_str()).map(|line| format!("{decoration}{line}")).collect::<Vec<_>>();
+    let body = format!("{decoration}{}", text.replace(&newline, &format!("{newline}{decoration}")));
     // A line without text carries no blank at its end.
-    let body: Vec<String> =
-        body.into_iter().map(|line| if line == decoration { trimmed.clone() } else { line }).collect();
-    out.push_str(&body.join(&newline));
+    out.push_str(&body.replace(&format!("{decoration}{newline}"), &format!("{trimmed}{newline}")));
     out.push_str(&format!("{newline}{postfix}").repeat(postfixes));
     if !end.is_empty() {
         out.push_str(&newline);
