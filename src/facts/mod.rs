@@ -14,12 +14,16 @@ mod system;
 
 use crate::diag::Fault;
 use answer::Answer;
+pub use network::{Connection, connection};
 use serde_json::{Map, Value, json};
 
 /// The probe: POSIX sh text that only reads, needs no argument and no particular exit status.
 pub fn script() -> &'static str {
-    include_str!("probe.sh")
+    concat!(include_str!("probe.sh"), "s ssh\n", include_str!("connection.sh"), "s end\n")
 }
+
+/// POSIX sh text that prints the TCP sockets held by the ancestors of the shell it runs in; [`connection`] reads it.
+pub const CONNECTION: &str = include_str!("connection.sh");
 
 /// The facts in the probe's standard output.
 ///

@@ -24,7 +24,10 @@ pub fn gather(answer: &Answer, facts: &mut Map<String, Value>, ours: &mut Map<St
         let key = name.replace(['-', '.', ':'], "_");
         facts.entry(key).or_insert(Value::Object(interface));
     }
-    ours.insert("ssh_connection".to_owned(), connection(answer.section("ssh")));
+    ours.insert(
+        "ssh_connection".to_owned(),
+        json!(connection(answer.section("ssh").iter().copied()).map(shown)),
+    );
 }
 
 struct Address<'a> {
@@ -153,18 +156,35 @@ fn way_out(line: Option<&str>, addresses: &[Address], interfaces: &[(&str, Map<S
     map
 }
 
-/// `{client, client_port, server, server_port}` of a line of /proc/net/tcp, null when this is no SSH session.
-fn connection(lines: &[&str]) -> Value {
-    let sockets = lines.iter().filter_map(|line| {
+/// The TCP connection that a session came by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connection {
+    /// Address of the control machine, as the host sees it.
+    pub client: IpAddr,
+    /// Its port.
+    pub client_port: u16,
+    /// The host's own address.
+    pub server: IpAddr,
+    /// The port that sshd answered on.
+    pub server_port: u16,
+}
+
+/// The connection among lines of /proc/net/tcp and tcp6; `None` when this is no session over a network.
+pub fn connection<'a>(lines: impl IntoIterator<Item = &'a str>) -> Option<Connection> {
+    let sockets = lines.into_iter().filter_map(|line| {
         let mut words = line.split_whitespace();
         let (server, server_port) = endpoint(words.nth(1)?)?;
         let (client, client_port) = endpoint(words.next()?)?;
-        Some(json!({
-            "client": client.to_string(), "client_port": client_port,
-            "server": server.to_string(), "server_port": server_port,
-        }))
+        Some(Connection { client, client_port, server, server_port })
     });
-    sockets.last().unwrap_or(Value::Null)
+    sockets.last()
+}
+
+fn shown(connection: Connection) -> Value {
+    json!({
+        "client": connection.client.to_string(), "client_port": connection.client_port,
+        "server": connection.server.to_string(), "server_port": connection.server_port,
+    })
 }
 
 /// `0202000A:0016`: the address as host-order words of the (little-endian) kernel, the port in plain hex.
@@ -191,14 +211,14 @@ mod tests {
     fn sockets_of_the_kernel_are_read() {
         let v4 = "  12: 0202C6C6:0016 0102C6C6:D431 01 00000000:00000000 02:00000000 00000000 0 0 77 2 0";
         assert_eq!(
-            connection(&[v4]),
+            json!(connection([v4]).map(shown)),
             json!({"client": "198.198.2.1", "client_port": 54321, "server": "198.198.2.2", "server_port": 22})
         );
         let mapped = endpoint("0000000000000000FFFF00000202C6C6:0016").expect("parses");
         assert_eq!(mapped, ("198.198.2.2".parse().expect("an address"), 22));
         let v6 = endpoint("000000FD000000000000000002000000:08AE").expect("parses");
         assert_eq!(v6, ("fd00::2".parse().expect("an address"), 2222));
-        assert_eq!(connection(&[]), Value::Null);
+        assert_eq!(connection([]), None);
     }
 
     #[test]

@@ -8,25 +8,38 @@ mod apt;
 mod args;
 mod assert;
 mod attrs;
+mod authorized_key;
 mod blockinfile;
 mod command;
 mod content;
 mod copy;
+mod cron;
+mod deb822_repository;
 mod debian;
 mod debug;
+mod dpkg_selections;
 mod fail;
 mod file;
+mod group;
+mod hostname;
 mod lineinfile;
 mod mode;
 mod pattern;
 mod replace;
 mod service;
 mod set_fact;
+mod setup;
 mod shell;
 mod slurp;
 mod spec;
 mod stat;
+mod sysctl;
 mod template;
+mod ufw;
+mod ufw_guard;
+mod ufw_rule;
+mod user;
+mod wait_for;
 mod words;
 
 pub use args::Args;
@@ -239,20 +252,31 @@ macro_rules! table {
 pub static MODULES: &[&dyn AnyModule] = table![
     apt::Apt,
     assert::Assert,
+    authorized_key::AuthorizedKey,
     blockinfile::BlockInFile,
     command::Command,
     copy::Copy,
+    cron::Cron,
+    deb822_repository::Deb822Repository,
     debug::Debug,
+    dpkg_selections::DpkgSelections,
     fail::Fail,
     file::File,
+    group::Group,
+    hostname::Hostname,
     lineinfile::LineInFile,
     replace::Replace,
     service::Service,
     set_fact::SetFact,
+    setup::Setup,
     shell::Shell,
     slurp::Slurp,
     stat::Stat,
+    sysctl::Sysctl,
     template::Template,
+    ufw::Ufw,
+    user::User,
+    wait_for::WaitFor,
 ];
 
 /// The module of this name; Ansible's collection prefixes and other names of the same module are accepted.

@@ -225,6 +225,10 @@ impl Binder<'_> {
     ) -> Result<Value, Diagnostic> {
         match kind {
             ParamKind::Conditions => self.conditions(node, scope),
+            ParamKind::Expression => {
+                let value = self.templates.eval(node, scope)?;
+                Ok(json!({ "expression": node.scalar_text().unwrap_or_default(), "value": value }))
+            }
             ParamKind::LocalFile => {
                 let name = self.text(node, scope)?;
                 let path = self.find(step, "files", &name, node.span)?;
