@@ -63,9 +63,11 @@ impl<'a> Answer<'a> {
         })
     }
 
-    // The paths that the probe reads hold no colon; their contents may.
+    // Names of control groups may hold a colon, the other paths do not; contents may, save those of control groups.
     fn file_line(&mut self, line: &'a str) {
-        let Some((path, content)) = line.split_once(':') else { return };
+        let group = line.starts_with("/sys/fs/cgroup/");
+        let parts = if group { line.rsplit_once(':') } else { line.split_once(':') };
+        let Some((path, content)) = parts else { return };
         match self.files.last_mut() {
             Some((last, lines)) if *last == path => lines.push(content),
             _ => self.files.push((path, vec![content])),

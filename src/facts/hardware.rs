@@ -155,9 +155,9 @@ impl Limits {
     fn of(answer: &Answer) -> Self {
         let mut limits = Self::default();
         let mut quota: BTreeMap<&str, u64> = BTreeMap::new();
-        for line in answer.section("cgroup") {
-            let Some((entry, folder)) = line.split_once('\t') else { continue };
-            let words: Vec<&str> = entry.split_whitespace().collect();
+        for (path, entry) in answer.below("/sys/fs/cgroup") {
+            let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
+            let words: Vec<&str> = std::iter::once(file).chain(entry.split_whitespace()).collect();
             match words[..] {
                 // v1 writes "no limit" as the largest multiple of a page.
                 ["memory.max" | "memory.limit_in_bytes", bytes] => {
@@ -191,21 +191,22 @@ mod tests {
     use super::*;
 
     fn limits(lines: &str) -> (Option<u64>, Option<u64>) {
-        let text = format!("@@cgroup\n{lines}\n@@end\n");
+        let lines = lines.replace("G/", "/sys/fs/cgroup/");
+        let text = format!("@@files\n{lines}\n@@end\n");
         let limits = Limits::of(&Answer::parse(&text).expect("parses"));
         (limits.memory, limits.cpus)
     }
 
     #[test]
     fn the_tightest_limit_along_the_path_counts() {
-        let v2 = "memory.max max\t/a\nmemory.max 8589934592\t/a/b\nmemory.max 4294967296\t/a/b/c\n\
-                  cpu.max max 100000\t/a\ncpu.max 150000 100000\t/a/b";
+        let v2 = "G/memory.max:max\nG/a/b:1/memory.max:8589934592\nG/a/b:1/c/memory.max:4294967296\n\
+                  G/a/cpu.max:max 100000\nG/a/b:1/cpu.max:150000 100000";
         assert_eq!(limits(v2), (Some(4 << 30), Some(2)));
-        let v1 = "memory.limit_in_bytes 9223372036854771712\t/m\nmemory.limit_in_bytes 1073741824\t/m/x\n\
-                  cpu.cfs_quota_us -1\t/c\ncpu.cfs_period_us 100000\t/c\n\
-                  cpu.cfs_quota_us 50000\t/c/x\ncpu.cfs_period_us 100000\t/c/x";
+        let v1 = "G/memory/memory.limit_in_bytes:9223372036854771712\nG/memory/x/memory.limit_in_bytes:1073741824\n\
+                  G/cpu/cpu.cfs_quota_us:-1\nG/cpu/cpu.cfs_period_us:100000\n\
+                  G/cpu/x/cpu.cfs_quota_us:50000\nG/cpu/x/cpu.cfs_period_us:100000";
         assert_eq!(limits(v1), (Some(1 << 30), Some(1)));
-        assert_eq!(limits("memory.max max\t/a"), (None, None));
+        assert_eq!(limits("G/memory.max:max"), (None, None));
     }
 
     #[test]

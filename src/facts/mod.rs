@@ -127,6 +127,34 @@ mod tests {
     }
 
     #[test]
+    fn a_container_with_limits_reached_by_ssh() {
+        holds(
+            &facts(include_str!("testdata/debian12-nspawn.txt")),
+            &[
+                ("service_mgr", json!("systemd")),
+                ("virtualization_type", json!("systemd-nspawn")),
+                ("hostname", json!("ms1")),
+                ("memtotal_mb", json!(2048)),
+                ("processor_vcpus", json!(2)),
+                ("default_ipv4.interface", json!("host0")),
+                ("default_ipv6", json!({})),
+                ("ishprov.memory_bytes", json!(2_147_483_648_u64)),
+                ("ishprov.cpus", json!(1)),
+                ("ishprov.container", json!("systemd-nspawn")),
+                ("ishprov.postgresql", json!({"versions": [], "clusters": []})),
+                ("ishprov.data_directory.path", json!("/var/lib")),
+                ("ishprov.data_directory.mount", json!("/")),
+                ("ishprov.data_directory.fstype", json!("overlay")),
+                ("ishprov.data_directory.size_bytes", json!(5_149_332_u64 * 4096)),
+                ("ishprov.data_directory.rotational", Value::Null),
+                ("ishprov.ssh_connection.client", json!("198.18.230.1")),
+                ("ishprov.ssh_connection.server", json!("198.18.230.11")),
+                ("ishprov.ssh_connection.server_port", json!(22)),
+            ],
+        );
+    }
+
+    #[test]
     fn an_answer_cut_short_is_a_fault() {
         let text = include_str!("testdata/debian12-vm.txt");
         let cut = &text[..text.len() / 2];

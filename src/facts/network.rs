@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Adds the network facts.
 pub fn gather(answer: &Answer, facts: &mut Map<String, Value>, ours: &mut Map<String, Value>) {
     let addresses: Vec<Address> =
-        answer.section("addr").iter().filter_map(|line| Address::parse(line)).collect();
+        answer.section("ip").iter().filter_map(|line| Address::parse(line)).collect();
     let interfaces = interfaces(answer, &addresses);
     let all = |v6: bool| -> Vec<String> {
         let kind = addresses.iter().filter(|a| a.address.is_ipv6() == v6 && a.scope != "host");
@@ -15,8 +15,8 @@ pub fn gather(answer: &Answer, facts: &mut Map<String, Value>, ours: &mut Map<St
     };
     facts.insert("all_ipv4_addresses".to_owned(), json!(all(false)));
     facts.insert("all_ipv6_addresses".to_owned(), json!(all(true)));
-    facts.insert("default_ipv4".to_owned(), way_out(answer.line("route4"), &addresses, &interfaces));
-    facts.insert("default_ipv6".to_owned(), way_out(answer.line("route6"), &addresses, &interfaces));
+    facts.insert("default_ipv4".to_owned(), way_out(route(answer, "8.8.8.8 "), &addresses, &interfaces));
+    facts.insert("default_ipv6".to_owned(), way_out(route(answer, "2404:"), &addresses, &interfaces));
     let names: Vec<&str> = interfaces.iter().map(|(name, _)| *name).collect();
     facts.insert("interfaces".to_owned(), json!(names));
     for (name, interface) in interfaces {
@@ -129,6 +129,11 @@ fn interfaces<'a>(answer: &Answer<'a>, addresses: &[Address<'a>]) -> Vec<(&'a st
         }
     }
     interfaces
+}
+
+/// The kernel's answer to which way leads to a well-known address.
+fn route<'a>(answer: &Answer<'a>, start: &str) -> Option<&'a str> {
+    answer.section("ip").iter().find(|line| line.starts_with(start)).copied()
 }
 
 /// Ansible's `default_ipv4`: interface, gateway and source address of the way to the internet.

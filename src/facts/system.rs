@@ -209,10 +209,8 @@ fn date_time(answer: &Answer, facts: &mut Map<String, Value>) {
 }
 
 fn virtualization(answer: &Answer, facts: &mut Map<String, Value>, ours: &mut Map<String, Value>) {
-    let (container, machine) = match answer.section("virt") {
-        [container, machine] => (*container, *machine),
-        _ => (guess_container(answer), guess_machine(answer)),
-    };
+    let container = guess_container(answer);
+    let machine = answer.line("virt").unwrap_or_else(|| guess_machine(answer));
     let known = |name: &&str| !name.is_empty() && *name != "none";
     let container = Some(container).filter(known);
     let machine = Some(machine).filter(known).map(|name| match name {
