@@ -25,13 +25,19 @@ mod hostname;
 mod lineinfile;
 mod mode;
 mod pattern;
+mod postgresql_ping;
+mod postgresql_slot;
+mod postgresql_user;
+mod psql;
 mod replace;
+mod scram;
 mod service;
 mod set_fact;
 mod setup;
 mod shell;
 mod slurp;
 mod spec;
+mod sql;
 mod stat;
 mod sysctl;
 mod template;
@@ -265,6 +271,9 @@ pub static MODULES: &[&dyn AnyModule] = table![
     group::Group,
     hostname::Hostname,
     lineinfile::LineInFile,
+    postgresql_ping::PostgresqlPing,
+    postgresql_slot::PostgresqlSlot,
+    postgresql_user::PostgresqlUser,
     replace::Replace,
     service::Service,
     set_fact::SetFact,
