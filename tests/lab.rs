@@ -1,5 +1,7 @@
 //! The embedded lab on this machine: real containers, bridges, mounts. Needs root, and a Debian to take the base from.
 
+#![allow(clippy::print_stderr)]
+
 use ishprov::lab::{
     Connection, HostState, Lab, LabEvent, LabHost, LabOptions, LabResult, TEST_SUDO_PASSWORD,
 };

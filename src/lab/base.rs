@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Bases and fetched packages, shared by all labs.
-pub(super) const CACHE: &str = "/var/cache/ishprov-lab";
+const CACHE: &str = "/var/cache/ishprov-lab";
 /// What a plain server has; no Python, since we need none.
 const PACKAGES: &str =
     "systemd,systemd-sysv,openssh-server,iproute2,sudo,dbus,netbase,ca-certificates,procps";
@@ -56,7 +56,14 @@ rm -f /var/cache/apt/archives/*.deb /etc/resolv.conf
 
 /// Where fetched packages are kept.
 pub(super) fn package_cache() -> PathBuf {
-    Path::new(CACHE).join("apt-archives")
+    cache().join("apt-archives")
+}
+
+/// Where bases and packages are kept: `ISHPROV_LAB_CACHE`, or [`CACHE`].
+fn cache() -> PathBuf {
+    std::env::var_os("ISHPROV_LAB_CACHE")
+        .filter(|value| !value.is_empty())
+        .map_or_else(|| PathBuf::from(CACHE), PathBuf::from)
 }
 
 /// The base for this machine's release, made first if it is not there.
@@ -66,19 +73,20 @@ pub(super) fn ensure(on_event: OnEvent<'_>) -> LabResult<PathBuf> {
     let architecture = architecture()?;
     let mut hasher = DefaultHasher::new();
     (FORMAT, PACKAGES, PROC_UNIT, PREPARE, &architecture, &sources, apt_settings()?).hash(&mut hasher);
-    let base = Path::new(CACHE).join(format!("base-{release}-{:016x}", hasher.finish()));
+    let cache = cache();
+    let base = cache.join(format!("base-{release}-{:016x}", hasher.finish()));
     if base.is_dir() {
         return Ok(base);
     }
-    make_dir(Path::new(CACHE), 0o755)?;
-    let _lock = Lock::acquire(&Path::new(CACHE).join("base.lock"), "the base image", on_event)?;
+    make_dir(&cache, 0o755)?;
+    let _lock = Lock::acquire(&cache.join("base.lock"), "the base image", on_event)?;
     if base.is_dir() {
         return Ok(base);
     }
-    remove_leftovers()?;
+    remove_leftovers(&cache)?;
     let begun = Instant::now();
     on_event(LabEvent::BuildingBase { release: release.clone(), path: base.clone() });
-    let temporary = Path::new(CACHE).join(format!("tmp-base-{}", std::process::id()));
+    let temporary = cache.join(format!("tmp-base-{}", std::process::id()));
     build(&temporary, &release, &sources)?;
     fs::rename(&temporary, &base).map_err(|error| io_failure("rename to", &base, &error))?;
     on_event(LabEvent::BaseBuilt(begun.elapsed()));
@@ -195,8 +203,8 @@ fn release(os_release: &str) -> LabResult<String> {
 }
 
 /// Removes half-made bases of runs that were killed, unless something still works in them.
-fn remove_leftovers() -> LabResult<()> {
-    for entry in fs::read_dir(CACHE).into_iter().flatten().flatten() {
+fn remove_leftovers(cache: &Path) -> LabResult<()> {
+    for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
         let path = entry.path();
         if !entry.file_name().to_string_lossy().starts_with("tmp-base-") || in_use(&path) {
             continue;

@@ -54,7 +54,7 @@ pub(super) fn release_shared() -> LabResult<()> {
     }
     let shared = load();
     if shared.lxcfs_started {
-        for process in machine::find_by(|argv| is_lxcfs(argv)) {
+        for process in machine::find_by(is_lxcfs) {
             process.signal(Signal::TERM);
             process.wait_gone(Duration::from_secs(5));
         }

@@ -1,7 +1,8 @@
 //! The embedded lab: an inventory's hosts, made on this machine out of systemd-nspawn containers, with real systemd,
 //! sshd, apt and true limits of RAM, CPU and disk.
 //!
-//! One base file system per Debian release is made once (`/var/cache/ishprov-lab`). A host is a disk image of its own
+//! One base file system per Debian release is made once and kept (`/var/cache/ishprov-lab`, or where
+//! `ISHPROV_LAB_CACHE` says). A host is a disk image of its own
 //! laid over it, a cgroup with its limits, which lxcfs shows in its `/proc`, and a port on the lab's bridge. The base
 //! and fetched packages are kept when a lab goes; everything else goes with it.
 //!

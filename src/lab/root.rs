@@ -203,7 +203,7 @@ impl HostDir {
         let file = File::options().create(true).append(true).open(&filler).map_err(fail)?;
         let mut size = file.metadata().map_err(fail)?.len();
         loop {
-            let disk = statvfs(&self.disk()).map_err(|error| fail(error.into()))?;
+            let disk = statvfs(self.disk()).map_err(|error| fail(error.into()))?;
             let free = disk.f_bavail * disk.f_frsize;
             // In pieces, because the file system needs a little for its own books as the file grows.
             let piece = (free.saturating_sub(leave) / disk.f_frsize * disk.f_frsize).min(4 << 30);
