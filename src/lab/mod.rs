@@ -191,11 +191,13 @@ impl Lab {
         let lock = self.lock(on_event)?;
         match Record::load(&self.dir())? {
             Some(record) => self.take_down(&record, on_event)?,
-            None => on_event(LabEvent::Note(format!("there is no lab `{}`", self.name))),
+            None => {
+                record::remove_dir(&self.dir())?;
+                on_event(LabEvent::Note(format!("there is no lab `{}`", self.name)));
+            }
         }
         lock.remove();
-        // Only empty folders go: another lab may live here.
-        let _ = fs::remove_dir(self.dir());
+        // Only when it is empty: another lab may live here.
         let _ = fs::remove_dir(&self.state_dir);
         Ok(())
     }
@@ -260,7 +262,7 @@ impl Lab {
             network::remove(network, &network::mark(&self.dir()))?;
         }
         mounts::unmount_below(&self.dir())?;
-        fs::remove_dir_all(self.dir()).map_err(|error| io_failure("remove", &self.dir(), &error))?;
+        record::remove_dir(&self.dir())?;
         lxcfs::release_shared()
     }
 

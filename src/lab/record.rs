@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 /// The file whose presence makes a folder a lab's own.
 pub(super) const MARKER: &str = "lab.json";
 const FORMAT: u32 = 1;
+/// How names of files begin that are being written and not yet in place.
+const HALF_WRITTEN: &str = ".ishprov-lab-";
 
 /// Everything `down` must know to leave nothing behind. Written before the thing it tells of is made, so that a
 /// crash in between leaves a record of something that may not exist, never a thing without a record.
@@ -61,7 +63,10 @@ impl Record {
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let occupied = fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
+                // A run that was killed while it wrote the first record leaves a half-written one, which is ours too.
+                let foreign = |name: &std::ffi::OsStr| !name.to_string_lossy().starts_with(HALF_WRITTEN);
+                let mut entries = fs::read_dir(dir).into_iter().flatten().flatten();
+                let occupied = entries.any(|entry| foreign(&entry.file_name()));
                 if occupied {
                     return Err(vec![
                         Diagnostic::error(
@@ -96,6 +101,25 @@ impl Record {
         text.push('\n');
         write_atomic(&dir.join(MARKER), 0o600, text.as_bytes())
     }
+}
+
+/// Removes a lab's folder, the record last: until then a run that is killed can be repeated.
+pub(super) fn remove_dir(dir: &Path) -> LabResult<()> {
+    let gone = |path: &Path, result: io::Result<()>| match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_failure("remove", path, &error)),
+        _ => Ok(()),
+    };
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            gone(&path, fs::remove_dir_all(&path))?;
+        } else if entry.file_name() != MARKER {
+            gone(&path, fs::remove_file(&path))?;
+        }
+    }
+    let marker = dir.join(MARKER);
+    gone(&marker, fs::remove_file(&marker))?;
+    gone(dir, fs::remove_dir(dir))
 }
 
 /// An exclusive lock, held until dropped, released by the kernel when the process dies.
@@ -155,6 +179,7 @@ pub(super) fn write_atomic(path: &Path, mode: u32, content: &[u8]) -> LabResult<
     let fail = |error: io::Error| io_failure("write", path, &error);
     let dir = path.parent().unwrap_or(Path::new("/"));
     let mut file = tempfile::Builder::new()
+        .prefix(HALF_WRITTEN)
         .permissions(fs::Permissions::from_mode(mode))
         .tempfile_in(dir)
         .map_err(fail)?;
@@ -197,6 +222,8 @@ mod tests {
     #[test]
     fn a_folder_without_the_marker_is_refused() {
         let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(".ishprov-lab-Ab3"), "{").unwrap();
+        assert_eq!(Record::load(dir.path()).unwrap(), None, "half of our own first record");
         fs::write(dir.path().join("thesis.txt"), "x").unwrap();
         let refusal = Record::load(dir.path()).unwrap_err();
         assert_eq!(refusal[0].code, "lab-not-ours");
