@@ -1,8 +1,9 @@
 //! The transports against real shells: this machine, and an sshd that the test starts on the loopback interface.
 
-use ishprov::shell::{Action, Ask, Frame, Item, ItemReply, Output, Put, Run};
+use ishprov::shell::{Action, Ask, Frame, Item, ItemReply, Output, Put, Run, Secret};
 use ishprov::transport::{
-    Endpoint, HostKeyPolicy, Kind, Session, Transport, TransportError, connect, probe_host_key,
+    Become, BecomeMethod, Endpoint, HostKeyPolicy, Kind, Session, Transport, TransportError, connect,
+    probe_host_key,
 };
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -311,4 +312,54 @@ async fn a_lost_host_is_said_to_be_lost() {
     let begun = Instant::now();
     assert!(matches!(session.frame(&stopped).await, Err(TransportError::Lost { .. })));
     assert!(begun.elapsed() < Duration::from_secs(20));
+}
+
+/// A stand-in for sudo: the real one needs accounts that a test must not make here (the lab's tests have them).
+const SUDO: &str = r#"#!/bin/sh
+mode= ; while [ $# -gt 0 ]; do case $1 in -S) mode=ask;; -n) mode=no;; --) shift; break;; -p|-u) shift;; esac; shift; done
+[ $mode = no ] && { echo 'sudo: a password is required' >&2; exit 1; }
+for try in 1 2 3; do
+  IFS= read -r word || { echo 'sudo: no password was provided' >&2; exit 1; }
+  echo "$word" >>"$0.log"
+  [ "$word" = 'the right one' ] && exec "$@"
+  echo "Sorry, $word is wrong, try again." >&2
+done
+echo 'sudo: 3 incorrect password attempts' >&2; exit 1
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_is_given_once_and_never_shown() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().expect("a directory");
+    let sudo = dir.path().join("sudo");
+    std::fs::write(&sudo, SUDO).expect("written");
+    std::fs::set_permissions(&sudo, std::fs::Permissions::from_mode(0o755)).expect("mode");
+    let sshd = Sshd::start_with(&format!("SetEnv PATH={}:/usr/bin:/bin", dir.path().display()));
+    let with = |password: Option<&str>| Endpoint {
+        // Another account than the login's, so that the tool is needed.
+        r#become: Some(Become {
+            method: BecomeMethod::Sudo,
+            user: "admin".into(),
+            password: password.map(Secret::new),
+        }),
+        ..sshd.endpoint()
+    };
+    exercise_become(&with(Some("the right one"))).await;
+    let error = refused(&with(None)).await;
+    assert!(matches!(&error, TransportError::Become { said, .. } if said.contains("required")), "{error}");
+    let begun = Instant::now();
+    let error = refused(&with(Some("a-bad-one"))).await;
+    assert!(matches!(&error, TransportError::Become { .. }), "{error}");
+    assert!(!error.to_string().contains("a-bad-one") && error.to_string().contains("try again"), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(8), "well before the limit: {:?}", begun.elapsed());
+    let tries = std::fs::read_to_string(dir.path().join("sudo.log")).expect("asked");
+    assert_eq!(tries, "the right one\na-bad-one\n", "one attempt each: more would lock the account");
+}
+
+async fn exercise_become(endpoint: &Endpoint) {
+    let mut session = open(endpoint).await;
+    let reply = session.frame(&Frame::act([Action::sh("echo in")])).await.expect("done");
+    assert_eq!(output(&reply[0]).text(), "in\n");
+    assert_eq!(session.traffic().round_trips, 3, "password, hello, frame");
+    session.close().await;
 }

@@ -11,7 +11,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-const NONCE: &str = "00112233445566778899aabbccddeeff";
+/// A mark of its own for every connection.
+fn fresh_nonce() -> String {
+    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    format!("{:08x}{count:08x}00112233aabbccdd", std::process::id())
+}
 
 /// The shells of this machine that a host may have as its `sh`.
 fn shells() -> Vec<Vec<&'static str>> {
@@ -29,11 +34,13 @@ fn shells() -> Vec<Vec<&'static str>> {
 }
 
 /// Everything a connection's frames gave, all frames sent at once; and the shell's own standard error.
-fn converse_raw(shell: &[&str], frames: &[Frame]) -> (Vec<Vec<ItemReply>>, String, Vec<Record>) {
+fn converse_raw(shell: &[&str], frames: &[Frame]) -> (Vec<Vec<ItemReply>>, String) {
+    let nonce = fresh_nonce();
+    let nonce = nonce.as_str();
     let mut child = Command::new("env")
         .args(["-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"])
         .args(shell)
-        .args(["-c", &bootstrap(NONCE)])
+        .args(["-c", &bootstrap(nonce)])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -42,10 +49,10 @@ fn converse_raw(shell: &[&str], frames: &[Frame]) -> (Vec<Vec<ItemReply>>, Strin
     let mut input = b"a password that nobody asked for\n".to_vec();
     for (number, frame) in frames.iter().enumerate() {
         let wire = match number {
-            0 => hello(frame, NONCE, 0),
+            0 => hello(frame, nonce, 0),
             _ => compile(frame, number as u64),
         };
-        input.extend(wire.head(NONCE));
+        input.extend(wire.head(nonce));
         for payload in &wire.payloads {
             input.extend_from_slice(payload);
         }
@@ -65,7 +72,7 @@ fn converse_raw(shell: &[&str], frames: &[Frame]) -> (Vec<Vec<ItemReply>>, Strin
     writer.join().expect("written");
     let errors = errors.join().expect("read");
     child.wait().expect("it ends");
-    let mut decoder = Decoder::new(NONCE);
+    let mut decoder = Decoder::new(nonce);
     decoder.push(&bytes);
     let mut replies = Vec::new();
     let (mut records, mut all) = (Vec::new(), Vec::new());
@@ -79,17 +86,14 @@ fn converse_raw(shell: &[&str], frames: &[Frame]) -> (Vec<Vec<ItemReply>>, Strin
         }
     }
     assert_eq!(replies.len(), frames.len(), "{shell:?} answered every frame; it said {errors:?} and {all:?}");
-    let left = format!("/run/.ishprov.{NONCE}");
+    let left = format!("/run/.ishprov.{nonce}");
     assert!(!Path::new(&left).exists(), "{left} is gone when the connection ended");
-    (replies, errors, all)
+    (replies, errors)
 }
 
-/// One connection at a time: they share a nonce.
+/// A connection whose shell has nothing to complain about.
 fn converse(shell: &[&str], frames: &[Frame]) -> Vec<Vec<ItemReply>> {
-    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    let guard = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let (replies, errors, _) = converse_raw(shell, frames);
-    drop(guard);
+    let (replies, errors) = converse_raw(shell, frames);
     assert_eq!(errors, "", "{shell:?} has nothing to complain about");
     replies
 }
@@ -437,7 +441,6 @@ fn a_hung_command_ends_with_all_it_started() {
         for pid in text.lines() {
             assert!(!alive(pid), "{shell:?}: {pid} of {text:?} still runs");
         }
-        // A question that hangs: those before it are answered, those after it are not made up.
     }
 }
 

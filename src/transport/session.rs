@@ -52,6 +52,9 @@ pub struct Session {
     broken: bool,
 }
 
+/// How long a tool that has complained about a password may still come to another mind.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// The unforgeable mark of a connection.
 pub(super) fn nonce() -> Result<String, TransportError> {
     let mut bytes = [0; 16];
@@ -110,8 +113,15 @@ impl Session {
     }
 
     async fn wait_ready(&mut self, endpoint: &Endpoint) -> Result<(), TransportError> {
-        let ready = tokio::time::timeout(endpoint.timeout, self.record()).await;
         let change = endpoint.change();
+        let asked = change.is_some_and(|change| change.password.is_some());
+        let ready = tokio::time::timeout(endpoint.timeout, async {
+            if asked {
+                self.give_up_on_refusal().await?;
+            }
+            self.record().await
+        });
+        let ready = ready.await;
         match ready {
             Ok(Ok(record)) if record.name == "ready" => Ok(()),
             Ok(Ok(_)) => Err(TransportError::Shell { why: "it answered out of turn".to_owned() }),
@@ -135,6 +145,8 @@ impl Session {
                 {
                     said = said.replace(secret, crate::shell::MASK);
                 }
+                let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+                let said = lines.join("; ");
                 let of_tool = |change: &&super::Become| {
                     let name = change.method.name();
                     change.password.is_some() || said.contains(name)
@@ -152,6 +164,28 @@ impl Session {
         }
     }
 
+    /// After a wrong password the tool waits for the next one. What it says is not for us to understand, but where it
+    /// says something and then falls silent, there will be no shell: the end of its input makes it give up.
+    async fn give_up_on_refusal(&mut self) -> Result<(), TransportError> {
+        let mut said = false;
+        while self.decoder.rest().is_empty() {
+            let wait = if said { PATIENCE } else { self.silence };
+            match tokio::time::timeout(wait, self.events.recv()).await {
+                Ok(Some(Event::Err(bytes))) => {
+                    remember(&mut self.said, &bytes);
+                    said = true;
+                }
+                Ok(Some(event)) => return self.take(Some(event)),
+                Ok(None) => return self.take(None),
+                Err(_) => {
+                    let _ = self.writer.shutdown().await;
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
     async fn send_wire(&mut self, wire: &Wire) -> Result<(), TransportError> {
         let head = wire.head(&self.nonce);
         let mut parts: Vec<&[u8]> = vec![&head];
@@ -164,39 +198,40 @@ impl Session {
         self.traffic.bytes_up += parts.iter().map(|part| part.len() as u64).sum::<u64>();
         self.traffic.round_trips += 1;
         let mut last_heard = tokio::time::Instant::now();
-        let writer = &mut self.writer;
-        let mut write = std::pin::pin!(async {
-            for part in parts {
-                writer.write_all(part).await?;
-            }
-            writer.flush().await
-        });
-        loop {
-            tokio::select! {
-                written = &mut write => return match written {
-                    Ok(()) => Ok(()),
-                    // The reason is on the other stream: why the shell ended.
-                    Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-                    Err(error) => Err(TransportError::lost(error)),
-                },
-                event = self.events.recv() => {
-                    last_heard = tokio::time::Instant::now();
-                    match event {
-                        Some(Event::Out(bytes)) => {
-                            self.traffic.bytes_down += bytes.len() as u64;
-                            self.decoder.push(&bytes);
+        let end = {
+            let writer = &mut self.writer;
+            let mut write = std::pin::pin!(async {
+                for part in parts {
+                    writer.write_all(part).await?;
+                }
+                writer.flush().await
+            });
+            loop {
+                tokio::select! {
+                    written = &mut write => return match written {
+                        Ok(()) => Ok(()),
+                        // The reason is on the other stream: why the shell ended.
+                        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+                        Err(error) => Err(TransportError::lost(error)),
+                    },
+                    event = self.events.recv() => {
+                        last_heard = tokio::time::Instant::now();
+                        match event {
+                            Some(Event::Out(bytes)) => {
+                                self.traffic.bytes_down += bytes.len() as u64;
+                                self.decoder.push(&bytes);
+                            }
+                            Some(Event::Err(bytes)) => remember(&mut self.said, &bytes),
+                            end => break end,
                         }
-                        Some(Event::Err(bytes)) => remember(&mut self.said, &bytes),
-                        Some(Event::Exit(status)) => return Err(ended(status, &self.said)),
-                        Some(Event::Broken(why)) => return Err(TransportError::lost(why)),
-                        None => return Err(TransportError::lost("the host closed it")),
+                    }
+                    () = tokio::time::sleep_until(last_heard + self.silence) => {
+                        return Err(self.silent());
                     }
                 }
-                () = tokio::time::sleep_until(last_heard + self.silence) => {
-                    return Err(TransportError::lost(format!("no sign of life for {} s", self.silence.as_secs())));
-                }
             }
-        }
+        };
+        self.take(end)
     }
 
     /// The records up to the end of the frame under way.
@@ -222,33 +257,45 @@ impl Session {
             if let Some(record) = self.decoder.next_record() {
                 return Ok(record);
             }
-            let event = tokio::time::timeout(self.silence, self.events.recv()).await.map_err(|_| {
-                TransportError::lost(format!("no sign of life for {} s", self.silence.as_secs()))
-            })?;
-            match event {
-                Some(Event::Out(bytes)) => {
-                    self.traffic.bytes_down += bytes.len() as u64;
-                    self.decoder.push(&bytes);
-                }
-                Some(Event::Err(bytes)) => remember(&mut self.said, &bytes),
-                Some(Event::Exit(status)) => {
-                    while let Ok(event) = self.events.try_recv() {
-                        match event {
-                            Event::Out(bytes) => self.decoder.push(&bytes),
-                            Event::Err(bytes) => remember(&mut self.said, &bytes),
-                            Event::Exit(_) | Event::Broken(_) => {}
-                        }
+            let event = tokio::time::timeout(self.silence, self.events.recv()).await;
+            let event = event.map_err(|_| self.silent())?;
+            self.take(event)?;
+        }
+    }
+
+    /// Takes in what came; an error when that is the end.
+    fn take(&mut self, event: Option<Event>) -> Result<(), TransportError> {
+        match event {
+            Some(Event::Out(bytes)) => {
+                self.traffic.bytes_down += bytes.len() as u64;
+                self.decoder.push(&bytes);
+                Ok(())
+            }
+            Some(Event::Err(bytes)) => {
+                remember(&mut self.said, &bytes);
+                Ok(())
+            }
+            Some(Event::Exit(status)) => {
+                while let Ok(event) = self.events.try_recv() {
+                    match event {
+                        Event::Out(bytes) => self.decoder.push(&bytes),
+                        Event::Err(bytes) => remember(&mut self.said, &bytes),
+                        Event::Exit(_) | Event::Broken(_) => {}
                     }
-                    return Err(ended(status, &self.said));
                 }
-                Some(Event::Broken(why)) => return Err(TransportError::lost(why)),
-                None => {
-                    let words = self.last_words();
-                    let why = if words.is_empty() { "the host closed it".to_owned() } else { words };
-                    return Err(TransportError::lost(why));
-                }
+                Err(ended(status, &self.said))
+            }
+            Some(Event::Broken(why)) => Err(TransportError::lost(why)),
+            None => {
+                let words = self.last_words();
+                let why = if words.is_empty() { "the host closed it".to_owned() } else { words };
+                Err(TransportError::lost(why))
             }
         }
+    }
+
+    fn silent(&self) -> TransportError {
+        TransportError::lost(format!("no sign of life for {} s", self.silence.as_secs()))
     }
 
     fn last_words(&self) -> String {
