@@ -211,9 +211,9 @@ impl Writer {
             let mut numbers = String::new();
             for (number, script) in scripts {
                 let _ = write!(numbers, " {number}");
-                let _ = write!(
+                let _ = writeln!(
                     text,
-                    "( eval {} ) </dev/null >>\"$i_v/o{number}\" 2>>\"$i_v/e{number}\"; echo {number} $? >>\"$i_v/st\"\n",
+                    "( eval {} ) </dev/null >>\"$i_v/o{number}\" 2>>\"$i_v/e{number}\"; echo {number} $? >>\"$i_v/st\"",
                     quote(script)
                 );
             }

@@ -29,11 +29,11 @@ pub struct HostKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostKeyError {
     /// It is in no known_hosts file.
-    Unknown(HostKey),
+    Unknown(Box<HostKey>),
     /// The files name another key for this host.
     Changed {
         /// What the host showed.
-        shown: HostKey,
+        shown: Box<HostKey>,
         /// Fingerprint of the key on file.
         known: String,
         /// Where that stands.
@@ -44,7 +44,7 @@ pub enum HostKeyError {
     /// The key is marked `@revoked`.
     Revoked {
         /// What the host showed.
-        shown: HostKey,
+        shown: Box<HostKey>,
         /// Where it is revoked.
         file: PathBuf,
         /// Line number from 1.
@@ -158,7 +158,7 @@ impl KnownHosts {
     /// # Errors
     /// Why it is not.
     pub fn check(&self, host: &str, port: u16, key: &PublicKey) -> Result<(), HostKeyError> {
-        let shown = || HostKey::new(host, port, key);
+        let shown = || Box::new(HostKey::new(host, port, key));
         let same = |line: &&Line| line.key.key_data() == key.key_data();
         let name = entry_name(host, port);
         let all: Vec<&Line> = self.matching(&name).collect();
@@ -194,7 +194,7 @@ impl KnownHosts {
         certificate: &Certificate,
     ) -> Result<(), HostKeyError> {
         let key = PublicKey::from(certificate.public_key().clone());
-        let shown = || HostKey::new(host, port, &key);
+        let shown = || Box::new(HostKey::new(host, port, &key));
         let name = entry_name(host, port);
         let host = host.to_ascii_lowercase();
         let lines: Vec<&Line> = self.matching(&name).chain(self.matching(&host)).collect();

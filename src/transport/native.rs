@@ -64,7 +64,7 @@ pub async fn probe_host_key(endpoint: &Endpoint) -> Result<Option<HostKey>, Tran
     let tried = tokio::time::timeout(endpoint.timeout, connect(&strict, &hops, false)).await;
     match tried {
         Ok(Ok(_)) => Ok(None),
-        Ok(Err(TransportError::HostKey(HostKeyError::Unknown(key)))) => Ok(Some(key)),
+        Ok(Err(TransportError::HostKey(HostKeyError::Unknown(key)))) => Ok(Some(*key)),
         Ok(Err(error)) => Err(error),
         Err(_) => Err(TransportError::Timeout {
             what: format!("connecting to {}", endpoint.shown()),
@@ -195,7 +195,7 @@ impl client::Handler for Guard {
         match (verdict, &self.accept_into) {
             (Ok(()), _) => Ok(true),
             (Err(HostKeyError::Unknown(key)), Some(file)) => {
-                remember(file, &[key])?;
+                remember(file, &[*key])?;
                 Ok(true)
             }
             (Err(error), _) => Err(error.into()),
