@@ -22,9 +22,11 @@ mod fail;
 mod file;
 mod group;
 mod hostname;
+mod instance;
 mod lineinfile;
 mod mode;
 mod pattern;
+mod postgresql_cluster;
 mod postgresql_ping;
 mod postgresql_slot;
 mod postgresql_user;
@@ -271,6 +273,7 @@ pub static MODULES: &[&dyn AnyModule] = table![
     group::Group,
     hostname::Hostname,
     lineinfile::LineInFile,
+    postgresql_cluster::PostgresqlCluster,
     postgresql_ping::PostgresqlPing,
     postgresql_slot::PostgresqlSlot,
     postgresql_user::PostgresqlUser,
