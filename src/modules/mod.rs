@@ -27,7 +27,9 @@ mod lineinfile;
 mod mode;
 mod pattern;
 mod postgresql_cluster;
+mod postgresql_hba;
 mod postgresql_ping;
+mod postgresql_set;
 mod postgresql_slot;
 mod postgresql_user;
 mod psql;
@@ -274,7 +276,9 @@ pub static MODULES: &[&dyn AnyModule] = table![
     hostname::Hostname,
     lineinfile::LineInFile,
     postgresql_cluster::PostgresqlCluster,
+    postgresql_hba::PostgresqlHba,
     postgresql_ping::PostgresqlPing,
+    postgresql_set::PostgresqlSet,
     postgresql_slot::PostgresqlSlot,
     postgresql_user::PostgresqlUser,
     replace::Replace,

@@ -57,6 +57,8 @@ pub struct Found {
     encoding: Option<[String; 3]>,
     /// Who listens on the port.
     listener: Option<String>,
+    /// The configuration reads `conf.d`, which is there.
+    includes: bool,
 }
 
 /// A line of `pg_lsclusters`.
@@ -88,14 +90,16 @@ pub enum Diff {
     Create,
     /// Make the configuration of a data directory that is there.
     Adopt,
-    /// Initialise the data directory of a configuration that is there.
-    Initialise,
     /// Change what can be changed.
     Change {
+        /// The data directory of the configuration that is there is empty.
+        initialise: bool,
         /// The port found.
         port: Option<String>,
         /// The way of starting found.
         start_conf: Option<String>,
+        /// `conf.d` is missing or not read.
+        include: bool,
     },
 }
 
@@ -186,6 +190,7 @@ impl Module for PostgresqlCluster {
             start_conf: lines.get("start").map(str::to_owned),
             encoding,
             listener: lines.get("listener").map(str::to_owned),
+            includes: lines.get("includes").is_some(),
         })
     }
 
@@ -200,32 +205,37 @@ impl Module for PostgresqlCluster {
 
     fn show(params: &Params, _found: &Found, diff: &Diff) -> Vec<Change> {
         let instance = &params.instance;
+        let checksums = if params.checksums { "on" } else { "off" };
+        let options = format!("{}, {}, checksums {checksums}", params.encoding, params.locale);
         let mut changes = Vec::new();
         match diff {
-            Diff::Create | Diff::Initialise => {
-                let options = format!(
-                    "{}, {}, checksums {}",
-                    params.encoding,
-                    params.locale,
-                    if params.checksums { "on" } else { "off" }
-                );
-                if *diff == Diff::Create {
-                    changes.push(Change::field("cluster", "", instance.label()));
-                    changes.push(Change::field("port", "", params.port.to_string()));
-                    changes.push(Change::field("start_conf", "", &params.start_conf));
-                }
+            Diff::Create => {
+                changes.push(Change::field("cluster", "", instance.label()));
+                changes.push(Change::field("port", "", params.port.to_string()));
+                changes.push(Change::field("start_conf", "", &params.start_conf));
+                changes.push(Change::field("data_directory", "", &instance.data_directory));
                 if params.initialise {
-                    changes.push(Change::field("data_directory", "", &instance.data_directory));
                     changes.push(Change::field("initialised", "", options));
                 }
             }
             Diff::Adopt => {
                 changes.push(Change::field("cluster", "", instance.label()));
-                changes.push(Change::field("data_directory", "", format!("{} (as it is)", instance.data_directory)));
+                changes.push(Change::field(
+                    "data_directory",
+                    "",
+                    format!("{} (as it is)", instance.data_directory),
+                ));
                 changes.push(Change::field("port", "", params.port.to_string()));
             }
-            Diff::Change { port, start_conf } => {
-                changes.extend(port.as_ref().map(|port| Change::field("port", port, params.port.to_string())));
+            Diff::Change { initialise, port, start_conf, include } => {
+                if *initialise {
+                    changes.push(Change::field("initialised", "", options));
+                }
+                if *include {
+                    changes.push(Change::field("include_dir", "", "conf.d"));
+                }
+                changes
+                    .extend(port.as_ref().map(|port| Change::field("port", port, params.port.to_string())));
                 changes.extend(
                     start_conf.as_ref().map(|found| Change::field("start_conf", found, &params.start_conf)),
                 );
@@ -239,7 +249,8 @@ impl Module for PostgresqlCluster {
         let data = quote(&instance.data_directory);
         let script = match diff {
             Diff::Create => {
-                let mut script = format!("set -e\n{}{}\n", emptied_config(instance), create(params, true));
+                let mut script = format!("set -e\n{}{}\n", emptied_config(instance), create(params, true))
+                    + &includes(instance);
                 if !params.initialise {
                     // It was empty or missing before, and no server has run on it.
                     script.push_str(&format!("find {data} -mindepth 1 -delete\n"));
@@ -252,27 +263,20 @@ impl Module for PostgresqlCluster {
                     "set -e\n{}for f in postgresql.conf pg_hba.conf pg_ident.conf; do\n \
                      # pg_createcluster moves these to /etc/postgresql; a clone of a Debian cluster has none.\n \
                      [ -e {data}/$f ] || install -o postgres -g postgres -m 0640 {samples}/$f.sample {data}/$f\n\
-                     done\n{}\n",
+                     done\n{}\n{}",
                     emptied_config(instance),
-                    create(params, false)
+                    create(params, false),
+                    includes(instance)
                 )
             }
-            Diff::Initialise => {
-                let mut words = vec![instance.program("initdb"), "-D".to_owned(), instance.data_directory.clone()];
-                words.extend(["--auth-local", "peer", "--auth-host", "scram-sha-256"].map(str::to_owned));
-                words.extend(["--no-instructions", "--encoding"].map(str::to_owned));
-                words.extend([params.encoding.clone(), "--locale".to_owned(), params.locale.clone()]);
-                words.extend(checksum_option(params).map(str::to_owned));
-                format!(
-                    "set -e\n[ -d {data} ] || install -d -o postgres -g postgres -m 0700 {data}\ncd /\n\
-                     runuser -u postgres -- {}\n\
-                     # The configuration in /etc/postgresql is the one that counts.\n\
-                     rm -f {data}/postgresql.conf {data}/pg_hba.conf {data}/pg_ident.conf\n",
-                    join(words)
-                )
-            }
-            Diff::Change { port, start_conf } => {
+            Diff::Change { initialise, port, start_conf, include } => {
                 let mut script = String::from("set -e\n");
+                if *initialise {
+                    script.push_str(&initdb(params));
+                }
+                if *include {
+                    script.push_str(&includes(instance));
+                }
                 let cluster = [instance.version.to_string(), instance.name.clone()];
                 if port.is_some() {
                     let words = ["pg_conftool", &cluster[0], &cluster[1], "set", "port"];
@@ -291,7 +295,7 @@ impl Module for PostgresqlCluster {
         };
         let shown = match diff {
             Diff::Create | Diff::Adopt => create(params, *diff == Diff::Create),
-            Diff::Initialise => format!("initdb -D {data}"),
+            Diff::Change { initialise: true, .. } => format!("initdb -D {data}"),
             Diff::Change { .. } => format!("settings of cluster {}", instance.label()),
         };
         vec![Action::Run(Run::new(script).timeout(600).shown(shown))]
@@ -344,6 +348,9 @@ fn ask(params: &Params) -> Ask {
         instance.version,
         params.port
     ));
+    script.push_str(&format!(
+        "[ -d \"$C/conf.d\" ] && grep -Eqs {INCLUDE} \"$C/postgresql.conf\" && printf 'includes\\t1\\n'\n"
+    ));
     script.push_str(PROBE);
     Ask::sh(script)
 }
@@ -389,7 +396,9 @@ fn refuse_data(params: &Params, found: &Found) -> Result<(), Fault> {
         }
         Data::Cluster { version, .. } if *version != instance.version.to_string() => {
             return Err(Fault::param("version", format!("the data in `{path}` is of PostgreSQL {version}"))
-                .hint(format!("`version: {version}` takes it as it is; an upgrade is a procedure of its own")));
+                .hint(format!(
+                    "`version: {version}` takes it as it is; an upgrade is a procedure of its own"
+                )));
         }
         Data::Cluster { checksums: Some(false), .. } if params.checksums => {
             return Err(Fault::param("checksums", format!("the cluster in `{path}` has no data checksums"))
@@ -403,13 +412,16 @@ fn refuse_data(params: &Params, found: &Found) -> Result<(), Fault> {
     }
     if let Some([encoding, collate, ctype]) = &found.encoding {
         if !same_encoding(encoding, &params.encoding) {
-            return Err(Fault::param("encoding", format!("the cluster has the encoding {encoding}"))
-                .hint(format!("`encoding: {encoding}` takes it as it is; another one takes a dump and restore")));
+            return Err(Fault::param("encoding", format!("the cluster has the encoding {encoding}")).hint(
+                format!("`encoding: {encoding}` takes it as it is; another one takes a dump and restore"),
+            ));
         }
         if !same_locale(collate, &params.locale) {
             return Err(Fault::param("locale", format!("the cluster has the locale {collate}"))
                 .note(format!("collation {collate}, character types {ctype}"))
-                .hint(format!("`locale: {collate}` takes it as it is; another one takes a dump and restore")));
+                .hint(format!(
+                    "`locale: {collate}` takes it as it is; another one takes a dump and restore"
+                )));
         }
     }
     Ok(())
@@ -424,13 +436,16 @@ fn existing(params: &Params, found: &Found, ours: &Listed) -> Result<Verdict<Dif
         )
         .hint(format!("`data_directory: {}` takes it as it is", ours.data_directory)));
     }
-    if matches!(found.data, Data::Empty) && params.initialise {
+    let initialise = matches!(found.data, Data::Empty) && params.initialise;
+    if initialise {
         if ours.online {
-            return Err(Fault::task(format!("cluster {} runs, but its data directory is empty", instance.label()))
-                .hint("something removed or covered it while the server ran: look at the mounts"));
+            return Err(Fault::task(format!(
+                "cluster {} runs, but its data directory is empty",
+                instance.label()
+            ))
+            .hint("something removed or covered it while the server ran: look at the mounts"));
         }
         need_tools(params, found)?;
-        return Ok(Verdict::Act(Diff::Initialise));
     }
     let port = (ours.port != params.port.to_string()).then(|| ours.port.clone());
     if port.is_some() {
@@ -438,8 +453,9 @@ fn existing(params: &Params, found: &Found, ours: &Listed) -> Result<Verdict<Dif
     }
     let start = found.start_conf.clone().unwrap_or_else(|| "auto".to_owned());
     let start_conf = (start != params.start_conf).then_some(start);
-    if port.is_some() || start_conf.is_some() {
-        return Ok(Verdict::Act(Diff::Change { port, start_conf }));
+    let include = !found.includes;
+    if initialise || port.is_some() || start_conf.is_some() || include {
+        return Ok(Verdict::Act(Diff::Change { initialise, port, start_conf, include }));
     }
     Ok(Verdict::InState(match &found.data {
         Data::Cluster { system_identifier: Some(id), .. } => {
@@ -512,6 +528,42 @@ fn need_tools(params: &Params, found: &Found) -> Result<(), Fault> {
         .hint(format!("`apt: {{name: postgresql-{version}}}` before this task")))
 }
 
+/// Initialises the data directory of a configuration that is there.
+fn initdb(params: &Params) -> String {
+    let (instance, data) = (&params.instance, quote(&params.instance.data_directory));
+    let program = instance.program("initdb");
+    let mut words =
+        vec![program.as_str(), "-D", &instance.data_directory, "--auth-local", "peer", "--auth-host"];
+    words.extend([
+        "scram-sha-256",
+        "--no-instructions",
+        "--encoding",
+        &params.encoding,
+        "--locale",
+        &params.locale,
+    ]);
+    words.extend(checksum_option(params));
+    format!(
+        "[ -d {data} ] || install -d -o postgres -g postgres -m 0700 {data}\n\
+         (cd / && runuser -u postgres -- {})\n\
+         # The configuration in /etc/postgresql is the one that counts.\n\
+         rm -f {data}/postgresql.conf {data}/pg_hba.conf {data}/pg_ident.conf\n",
+        join(words)
+    )
+}
+
+/// A createcluster.conf without `add_include_dir` leaves conf.d out.
+fn includes(instance: &Instance) -> String {
+    let config = quote(&instance.config_directory());
+    format!(
+        "[ -d {config}/conf.d ] || install -d -o postgres -g postgres -m 0755 {config}/conf.d\n\
+         grep -Eq {INCLUDE} {config}/postgresql.conf || printf '\\ninclude_dir = '\\''conf.d'\\''\\n' \
+         >>{config}/postgresql.conf\n"
+    )
+}
+
+const INCLUDE: &str = r#""^[[:space:]]*include_dir[[:space:]]*=?[[:space:]]*'conf[.]d'""#;
+
 fn emptied_config(instance: &Instance) -> String {
     // An empty folder there makes pg_createcluster of some versions refuse.
     let path = quote(&instance.config_directory());
@@ -551,7 +603,9 @@ fn same_encoding(found: &str, wanted: &str) -> bool {
 /// `C.UTF-8` and `C.utf8` are one locale; `C` and `POSIX` as well.
 fn same_locale(found: &str, wanted: &str) -> bool {
     let plain = |name: &str| match name.split_once('.') {
-        Some((language, encoding)) => format!("{language}.{}", encoding.to_ascii_lowercase().replace('-', "")),
+        Some((language, encoding)) => {
+            format!("{language}.{}", encoding.to_ascii_lowercase().replace('-', ""))
+        }
         None if name == "POSIX" => "C".to_owned(),
         None => name.to_owned(),
     };
