@@ -45,6 +45,9 @@ mod sql;
 mod stat;
 mod sysctl;
 mod template;
+mod tls;
+mod tls_ca;
+mod tls_cert;
 mod ufw;
 mod ufw_guard;
 mod ufw_rule;
@@ -290,6 +293,8 @@ pub static MODULES: &[&dyn AnyModule] = table![
     stat::Stat,
     sysctl::Sysctl,
     template::Template,
+    tls_ca::TlsCa,
+    tls_cert::TlsCert,
     ufw::Ufw,
     user::User,
     wait_for::WaitFor,

@@ -1,0 +1,440 @@
+//! A certificate and its private key on a host, issued by the CA of `tls_ca`.
+//!
+//! The key is made for this host, travels to it over the connection, and is not kept on the control machine. A
+//! certificate that is valid, holds the names asked for, comes from the CA and belongs to the key is never issued
+//! again; it is renewed 30 days before its end. The certificate (which is public) is recorded in
+//! `DIR/issued/HOST-NAME.crt`.
+//!
+//! `usage: server` takes `sans`, every name and address by which clients reach the host. `usage: client` takes `role`,
+//! the PostgreSQL role it logs in as; `sans` then tell certificates of several hosts for one role apart. `ca_path` puts
+//! what the host shall trust beside it: `DIR/ca-bundle.crt` where that exists (while one CA takes the place of
+//! another), else `DIR/ca.crt`.
+//!
+//! The server must be told afterwards: `postgresql_rollout` sees the newer files and reloads it.
+//! Registers `days_left`, `not_after`, `fingerprint` and `serial`.
+//!
+//! EXAMPLES
+//! - name: The server's certificate
+//!   tls_cert:
+//!     usage: server
+//!     sans: ["{{ inventory_hostname }}", "{{ ansible_facts.default_ipv4.address }}", localhost]
+//!     cert_path: /etc/postgresql/15/main/server.crt
+//!     key_path: /etc/postgresql/15/main/server.key
+//!     ca_path: /etc/postgresql/15/main/ca.crt
+//! - name: The standby's certificate
+//!   tls_cert:
+//!     usage: client
+//!     role: replicator
+//!     sans: ["{{ inventory_hostname }}"]
+//!     cert_path: /etc/postgresql/15/main/replicator.crt
+//!     key_path: /etc/postgresql/15/main/replicator.key
+
+use super::attrs::{AttrDiff, Attrs, Ids};
+use super::instance::{Lines, check_mode};
+use super::tls::{self, pem_time};
+use super::{Args, Change, Kind, Mode, Module, Nature, Param, Spec, Verdict};
+use crate::diag::Fault;
+use crate::pki::{self, Ca, CertInfo, LeafPolicy};
+use crate::shell::{
+    Action, Answers, Ask, FileKind, FileState, LocalAsk, LocalWrite, Output, Put, Secret, quote,
+};
+use base64::Engine;
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+
+/// The module `tls_cert`.
+pub struct TlsCert;
+
+/// What the certificate shall be, and where it lies.
+#[derive(Debug)]
+pub struct Params {
+    dir: String,
+    policy: LeafPolicy,
+    cert_path: String,
+    key_path: String,
+    ca_path: Option<String>,
+    /// Of the key; the certificates are readable for everybody.
+    attrs: Attrs,
+    /// `HOST-NAME`
+    record: String,
+    check_mode: bool,
+}
+
+/// What was found, and what is needed to issue one.
+pub struct Found {
+    cert: Option<String>,
+    key: FileState,
+    /// What `openssl` says of the key: its public half, DER.
+    public: Option<Vec<u8>>,
+    openssl: bool,
+    /// Of the key's owner and group; `None` where they are only announced.
+    ids: Option<Ids>,
+    ca_there: Option<String>,
+    folders: Vec<(String, FileKind)>,
+    ca_cert: Option<String>,
+    ca_key: Option<String>,
+    bundle: Option<String>,
+    recorded: Option<String>,
+    password: Option<Secret>,
+    new_key: Secret,
+    serial: Vec<u8>,
+    now: OffsetDateTime,
+}
+
+/// What is to be done.
+#[derive(Default)]
+pub struct Diff {
+    /// Issue: why, and the new certificate (`None` where it is only announced).
+    issue: Option<(String, Option<String>)>,
+    /// Mode, owner and group of the key.
+    attrs: AttrDiff,
+    /// What the host shall trust.
+    ca: Option<String>,
+    /// The record on the control machine is missing or another one.
+    record: bool,
+}
+
+impl Module for TlsCert {
+    type Params = Params;
+    type State = Found;
+    type Diff = Diff;
+
+    const SPEC: Spec = Spec {
+        name: "tls_cert",
+        aliases: &[],
+        summary: "A certificate and its key on a host, issued by the site's CA",
+        source: include_str!("tls_cert.rs"),
+        nature: Nature::State,
+        free_form: None,
+        open: false,
+        params: &[
+            tls::DIR,
+            Param::new("usage", Kind::Choice(&["server", "client", "peer"]), "What it may be used for")
+                .default("server"),
+            Param::new("name", Kind::Str, "Common name")
+                .default("the first of `sans`, or `role`")
+                .aliases(&["common_name"]),
+            Param::new("sans", Kind::List, "Names and addresses it stands for"),
+            Param::new("role", Kind::Str, "The PostgreSQL role that a client logs in as: its common name"),
+            Param::new("cert_path", Kind::Path, "Where the certificate lies on the host").required(),
+            Param::new("key_path", Kind::Path, "Where its key lies on the host").required(),
+            Param::new("ca_path", Kind::Path, "Where the CA certificates lie that the host trusts"),
+            Param::new("owner", Kind::Str, "Owner of the files").default("postgres"),
+            Param::new("group", Kind::Str, "Group of the files").default("the owner's name"),
+            Param::new("mode", Kind::Mode, "Mode of the key: 0600, or 0640 with owner root").default("0600"),
+            Param::new("days", Kind::Int, "Lifetime").default("365"),
+            tls::KEY_TYPE,
+        ],
+    };
+
+    fn decode(args: &Args) -> Result<Params, Fault> {
+        let sans = args.list("sans");
+        let name = args.str("name").or_else(|| args.str("role"));
+        let in_sans = |fault: Fault| match fault.param.as_deref() {
+            Some("names") => Fault { param: Some("sans".to_owned()), ..fault },
+            Some("common_name") => Fault { param: Some("name".to_owned()), ..fault },
+            _ => fault,
+        };
+        let mut policy = match (args.str("usage").as_deref(), &name) {
+            (Some("client"), None) => {
+                return Err(Fault::param("usage", "`usage: client` needs `role`, what it logs in as"));
+            }
+            (Some("client"), Some(role)) => LeafPolicy::replication(role, &sans).map_err(in_sans)?,
+            (Some("peer"), _) => LeafPolicy::peer(&sans).map_err(in_sans)?,
+            _ => LeafPolicy::server(&sans).map_err(in_sans)?,
+        };
+        if let Some(name) = name {
+            policy.common_name = name;
+        }
+        policy.days = tls::days(args, policy.days)?;
+        policy.key_kind = tls::key_type(args)?;
+        policy.validate().map_err(in_sans)?;
+        let path = |name: &str| super::attrs::path(args, name);
+        let owner = args.str("owner").unwrap_or_else(|| "postgres".to_owned());
+        let mut attrs = Attrs::decode(args)?;
+        attrs.mode = attrs.mode.or_else(|| Mode::parse("0600"));
+        let mode = attrs.new_mode(false);
+        // PostgreSQL and libpq refuse others: a group may read a key of root's only.
+        if mode & 0o137 != 0 || (mode & 0o040 != 0 && owner != "root") {
+            return Err(Fault::param(
+                "mode",
+                format!("PostgreSQL refuses a private key of mode {mode:04o} and owner {owner}"),
+            )
+            .hint("0600, or 0640 with `owner: root` and the server's group"));
+        }
+        attrs.group = Some(attrs.group.unwrap_or_else(|| owner.clone()));
+        attrs.owner = Some(owner);
+        let cert_path = path("cert_path")?.unwrap_or_default();
+        let host = args.context("inventory_hostname").and_then(Value::as_str).unwrap_or("host");
+        let stem = cert_path.rsplit('/').next().unwrap_or_default();
+        let stem = stem.rsplit_once('.').map_or(stem, |(stem, _)| stem);
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+        let record = format!("{host}-{stem}").chars().map(plain).collect();
+        Ok(Params {
+            dir: tls::dir(args)?,
+            policy,
+            key_path: path("key_path")?.unwrap_or_default(),
+            ca_path: path("ca_path")?,
+            cert_path,
+            attrs,
+            record,
+            check_mode: check_mode(args),
+        })
+    }
+
+    fn probe(params: &Params) -> Vec<Ask> {
+        let mut asks = vec![
+            Ask::content(&params.cert_path),
+            Ask::stat_follow(&params.key_path),
+            key_ask(params),
+            local(params, "ca.crt"),
+            local(params, "ca.key"),
+            local(params, "ca-bundle.crt"),
+            record_ask(params),
+            Ask::Local(LocalAsk::VaultPassword),
+            Ask::Local(LocalAsk::NewKey(params.policy.key_kind.to_string())),
+            Ask::Local(LocalAsk::Random(pki::SERIAL_LEN)),
+            Ask::Local(LocalAsk::Now),
+        ];
+        asks.extend(params.attrs.asks());
+        asks.extend(params.ca_path.as_ref().map(Ask::content));
+        asks.extend(params.folders().into_iter().map(Ask::stat_follow));
+        asks
+    }
+
+    fn state(params: &Params, answers: &Answers) -> Result<Found, Fault> {
+        let ids = match params.attrs.resolve(answers) {
+            Ok(ids) => Some(ids),
+            Err(_) if params.check_mode => None,
+            Err(fault) => return Err(fault),
+        };
+        let text = answers.output(&key_ask(params))?.text();
+        let lines = Lines::of(&text);
+        let base64 = base64::engine::general_purpose::STANDARD;
+        let mut folders = Vec::new();
+        for folder in params.folders() {
+            let kind = answers.file(&Ask::stat_follow(&folder))?.kind;
+            folders.push((folder, kind));
+        }
+        Ok(Found {
+            cert: answers.text(&Ask::content(&params.cert_path))?,
+            key: answers.file(&Ask::stat_follow(&params.key_path))?.clone(),
+            public: lines.get("public").and_then(|text| base64.decode(text).ok()),
+            openssl: lines.get("openssl").is_some(),
+            ids,
+            ca_there: match &params.ca_path {
+                Some(path) => answers.text(&Ask::content(path))?,
+                None => None,
+            },
+            folders,
+            ca_cert: answers.text(&local(params, "ca.crt"))?,
+            ca_key: answers.text(&local(params, "ca.key"))?,
+            bundle: answers.text(&local(params, "ca-bundle.crt"))?,
+            recorded: answers.text(&record_ask(params))?,
+            password: answers.password(&Ask::Local(LocalAsk::VaultPassword))?.clone(),
+            new_key: answers.key(&Ask::Local(LocalAsk::NewKey(params.policy.key_kind.to_string())))?.clone(),
+            serial: answers.random(&Ask::Local(LocalAsk::Random(pki::SERIAL_LEN)))?.clone(),
+            now: tls::now(answers)?,
+        })
+    }
+
+    fn diff(params: &Params, found: &Found) -> Result<Verdict<Diff>, Fault> {
+        let Some(ca_cert) = &found.ca_cert else {
+            if params.check_mode {
+                let issue = Some(("the CA is made before it".to_owned(), None));
+                return Ok(Verdict::Act(Diff { issue, ..Diff::default() }));
+            }
+            return Err(Fault::param("dir", format!("there is no CA in `{}`", params.dir))
+                .hint(format!("`tls_ca: {{dir: {}}}` before this task, with `run_once: true`", params.dir)));
+        };
+        let missing = found.folders.iter().find(|(_, kind)| *kind != FileKind::Directory);
+        if let (Some((folder, _)), false) = (missing, params.check_mode) {
+            return Err(Fault::task(format!("the folder `{folder}` does not exist"))
+                .hint(format!("make it first: `file: {{path: {folder}, state: directory}}`")));
+        }
+        if !found.openssl && found.key.exists() {
+            return Err(Fault::task(
+                "the host has no `openssl`, so the key there cannot be held against its certificate",
+            )
+            .hint("`apt: {name: openssl}` before this task"));
+        }
+        let mut diff = Diff::default();
+        let verdict = pki::needs(found.cert.as_deref(), &params.policy, ca_cert, found.now)?;
+        let because = match verdict {
+            pki::Verdict::Issue { because } => Some(because),
+            pki::Verdict::Keep { .. } => key_fault(found)?,
+        };
+        let mut days_left = 0;
+        match because {
+            Some(because) if params.check_mode => diff.issue = Some((because, None)),
+            Some(because) => diff.issue = Some((because, Some(issue(params, found, ca_cert)?))),
+            None => {
+                if let Some(ids) = &found.ids {
+                    diff.attrs = params.attrs.diff(ids, &found.key, false);
+                }
+                if let Some(cert) = &found.cert {
+                    days_left = CertInfo::first(cert)?.days_left(found.now);
+                    diff.record = found.recorded.as_ref() != Some(cert);
+                }
+            }
+        }
+        let trusted = found.bundle.as_ref().unwrap_or(ca_cert);
+        if params.ca_path.is_some() && found.ca_there.as_ref() != Some(trusted) {
+            diff.ca = Some(trusted.clone());
+        }
+        if diff.issue.is_none() && diff.attrs.is_empty() && diff.ca.is_none() && !diff.record {
+            return Ok(Verdict::InState(format!("the certificate is good for {days_left} days")));
+        }
+        Ok(Verdict::Act(diff))
+    }
+
+    fn show(params: &Params, found: &Found, diff: &Diff) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if let Some((because, _)) = &diff.issue {
+            let policy = &params.policy;
+            let sans = policy.sans.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let what = format!(
+                "{} certificate `{}` ({sans}), {} days",
+                policy.usage, policy.common_name, policy.days
+            );
+            changes.push(Change::field(&params.cert_path, "", what));
+            changes.push(Change::field("because", "", because));
+        }
+        if let Some(ids) = &found.ids {
+            changes.extend(params.attrs.show(ids, &diff.attrs));
+        }
+        if let (Some(trusted), Some(path)) = (&diff.ca, &params.ca_path) {
+            let names = |text: &str| {
+                let list = CertInfo::all(text).unwrap_or_default();
+                list.iter()
+                    .map(|ca| format!("{} {:.16}", ca.subject, ca.fingerprint))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            };
+            let before = found.ca_there.as_deref().map(names).unwrap_or_default();
+            changes.push(Change::field(path, before, names(trusted)));
+        }
+        if diff.record {
+            changes.push(Change::field("record", "", record_path(params)));
+        }
+        changes
+    }
+
+    fn actions(params: &Params, found: &Found, diff: &Diff) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let put = |path: &str, content: &str, mode: Option<u32>| {
+            Action::Put(Put {
+                mode,
+                owner: params.attrs.owner.clone(),
+                group: params.attrs.group.clone(),
+                ..Put::new(path, content)
+            })
+        };
+        let record = |text: &str| {
+            Action::Local(LocalWrite {
+                path: record_path(params),
+                content: text.as_bytes().into(),
+                mode: 0o644,
+            })
+        };
+        if let (Some(trusted), Some(path)) = (&diff.ca, &params.ca_path) {
+            actions.push(put(path, trusted, Some(0o644)));
+        }
+        match &diff.issue {
+            Some((_, Some(cert))) => {
+                // A run that ends between both finds a key of another certificate next time, and issues again.
+                actions.push(put(
+                    &params.key_path,
+                    found.new_key.expose(),
+                    Some(params.attrs.new_mode(false)),
+                ));
+                actions.push(put(&params.cert_path, cert, Some(0o644)));
+                actions.push(record(cert));
+            }
+            Some((_, None)) => {}
+            None => {
+                actions.extend(params.attrs.actions(&params.key_path, &diff.attrs, false));
+                if let (true, Some(cert)) = (diff.record, &found.cert) {
+                    actions.push(record(cert));
+                }
+            }
+        }
+        actions
+    }
+
+    fn result(params: &Params, found: &Found, _ran: &[Output]) -> Map<String, Value> {
+        let mut result = Map::from_iter([
+            ("cert_path".to_owned(), json!(params.cert_path)),
+            ("key_path".to_owned(), json!(params.key_path)),
+        ]);
+        if let Some(info) = found.cert.as_deref().and_then(|cert| CertInfo::first(cert).ok()) {
+            result.insert("days_left".to_owned(), json!(info.days_left(found.now)));
+            result.insert("not_after".to_owned(), json!(pem_time(info.not_after)));
+            result.insert("fingerprint".to_owned(), json!(info.fingerprint));
+            result.insert("serial".to_owned(), json!(info.serial));
+        }
+        result
+    }
+}
+
+impl Params {
+    /// The folders that must be there, each once.
+    fn folders(&self) -> Vec<String> {
+        let mut folders: Vec<String> = Vec::new();
+        for path in [Some(&self.cert_path), Some(&self.key_path), self.ca_path.as_ref()].into_iter().flatten()
+        {
+            let folder = path.rsplit_once('/').map(|(folder, _)| folder).filter(|folder| !folder.is_empty());
+            let folder = folder.unwrap_or("/").to_owned();
+            if !folders.contains(&folder) {
+                folders.push(folder);
+            }
+        }
+        folders
+    }
+}
+
+fn local(params: &Params, name: &str) -> Ask {
+    Ask::Local(LocalAsk::File(format!("{}/{name}", params.dir)))
+}
+
+fn record_path(params: &Params) -> String {
+    format!("{}/issued/{}.crt", params.dir, params.record)
+}
+
+fn record_ask(params: &Params) -> Ask {
+    Ask::Local(LocalAsk::File(record_path(params)))
+}
+
+/// The public half of the key; the key itself never leaves the host.
+fn key_ask(params: &Params) -> Ask {
+    let key = quote(&params.key_path);
+    Ask::sh(format!(
+        "command -v openssl >/dev/null || exit 0\nprintf 'openssl\\t1\\n'\n[ -s {key} ] || exit 0\n\
+         printf 'public\\t%s\\n' \"$(openssl pkey -in {key} -pubout 2>/dev/null </dev/null | grep -v -e '^-' | tr -d '\\n')\"\n"
+    ))
+}
+
+/// Why the key does not serve the certificate.
+fn key_fault(found: &Found) -> Result<Option<String>, Fault> {
+    let Some(cert) = &found.cert else { return Ok(None) };
+    if !found.key.exists() {
+        return Ok(Some("its private key is gone".to_owned()));
+    }
+    let spki = CertInfo::first(cert)?.spki;
+    Ok(match &found.public {
+        Some(public) if *public == spki => None,
+        Some(public) if !public.is_empty() => {
+            Some("its private key belongs to another certificate".to_owned())
+        }
+        _ => Some("its private key is unreadable".to_owned()),
+    })
+}
+
+fn issue(params: &Params, found: &Found, ca_cert: &str) -> Result<String, Fault> {
+    let key = found.ca_key.as_deref().ok_or_else(|| {
+        Fault::param("dir", format!("the CA key is missing in `{}`", params.dir))
+            .hint("restore `ca.key` from a backup")
+    })?;
+    let ca = Ca::load(ca_cert, &tls::open(key, found.password.as_ref())?)?;
+    ca.issue(&params.policy, found.new_key.expose(), tls::array(&found.serial)?, found.now)
+}
