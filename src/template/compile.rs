@@ -82,6 +82,18 @@ impl Compiled {
         start..end
     }
 
+    /// The part that was compiled, without the blanks around it.
+    pub fn whole(&self) -> Range<usize> {
+        let end = match &self.program {
+            Program::Expr { tail, .. } if self.base > 0 => self.source.len().saturating_sub(tail.len() + 2),
+            _ => self.source.len(),
+        };
+        let part = self.source.get(self.base..end).unwrap_or_default();
+        let blanks = part.len() - part.trim_start().len();
+        let start = self.base + blanks;
+        start..start + part.trim().trim_end_matches('-').trim_end().len()
+    }
+
     /// Where the part that was compiled starts.
     pub fn offset(&self) -> usize {
         self.base

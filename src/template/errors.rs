@@ -17,6 +17,8 @@ impl Undefined {
     pub const CODE: &'static str = "undefined-variable";
 }
 
+const CYCLE: &str = "variable-cycle";
+
 /// A diagnostic on its way through the engine.
 #[derive(Debug)]
 struct Carried(Box<Diagnostic>);
@@ -104,9 +106,7 @@ pub(super) fn place_fault(fault: SyntaxFault, text: &str, span: Span, lookups: &
 
 /// The engine's error as a diagnostic. `span` is the scalar the program was compiled from.
 pub(super) fn diagnose(error: &Error, compiled: &Compiled, session: &Arc<Session>, span: Span) -> Diagnostic {
-    let range = error
-        .range()
-        .map_or(compiled.offset()..compiled.source.trim_end().len(), |range| compiled.original(range));
+    let range = error.range().map_or_else(|| compiled.whole(), |range| compiled.original(range));
     let place = |range: Range<usize>| inside(span, &compiled.source, range, &*session.world.lookups);
     let diagnostic = explain(error, compiled, session, range, &place);
     clean(diagnostic, session)
@@ -120,23 +120,39 @@ pub(super) fn explain(
     range: Range<usize>,
     place: &dyn Fn(Range<usize>) -> Span,
 ) -> Diagnostic {
+    if let Some(mut diagnostic) = carried(error) {
+        let here = place(range);
+        return match diagnostic.span {
+            None => diagnostic.at(here),
+            Some(span) if span == here => diagnostic,
+            Some(_) => {
+                if diagnostic.code == CYCLE {
+                    // The message names the way; only where it starts is news.
+                    diagnostic.frames.clear();
+                }
+                diagnostic.frame(here, "used")
+            }
+        };
+    }
     let mut hint = None;
     let mut source = std::error::Error::source(error);
     while let Some(inner) = source {
-        if let Some(Carried(diagnostic)) = inner.downcast_ref() {
-            let diagnostic = diagnostic.as_ref().clone();
-            let here = place(range);
-            return if diagnostic.span == Some(here) { diagnostic } else { diagnostic.frame(here, "used") };
-        }
         if let Some(Hint(text)) = inner.downcast_ref() {
             hint = Some(text.clone());
         }
         source = inner.source();
     }
     if error.kind() == ErrorKind::UndefinedError {
-        return undefined(compiled, session, range, place);
+        return named(compiled, session, &range, place)
+            .unwrap_or_else(|| unnamed(compiled, session, range, place));
     }
     let detail = error.detail().unwrap_or("the expression failed").to_owned();
+    // An operator that met an undefined value says so only in passing.
+    if detail.contains("undefined")
+        && let Some(diagnostic) = named(compiled, session, &range, place)
+    {
+        return diagnostic;
+    }
     let diagnostic = match error.kind() {
         ErrorKind::UnknownFunction => {
             let name = detail.split(' ').next().unwrap_or_default().trim_matches('`').to_owned();
@@ -190,13 +206,13 @@ impl Chains for Compiled {
     }
 }
 
-/// Names what is undefined inside `range` (of the whole text).
-fn undefined(
+/// Names what is undefined inside `range` (of the whole text), or near it.
+fn named(
     text: &impl Chains,
     session: &Arc<Session>,
-    range: Range<usize>,
+    range: &Range<usize>,
     place: &dyn Fn(Range<usize>) -> Span,
-) -> Diagnostic {
+) -> Option<Diagnostic> {
     let source = text.part();
     // Chains count from where the compiled part starts.
     let offset = text.base();
@@ -211,23 +227,49 @@ fn undefined(
         let Some(missing) = missing_link(path, session) else { continue };
         let start = chain.start + offset;
         let here = place(start..start + missing.path.len());
-        if let Some(cause) = missing.cause {
-            return cause.frame(here, format!("`{}` used", missing.path));
-        }
-        return missing.diagnostic().at(here);
+        return Some(match missing.cause {
+            Some(cause) => cause.frame(here, format!("`{}` used", missing.path)),
+            None => missing.diagnostic().at(here),
+        });
     }
-    // A local name, or something that no chain names.
+    None
+}
+
+/// A value that a loop or a macro holds, the attribute of a result, or the end of an `if` without `else`.
+fn unnamed(
+    text: &impl Chains,
+    session: &Arc<Session>,
+    range: Range<usize>,
+    place: &dyn Fn(Range<usize>) -> Span,
+) -> Diagnostic {
+    let (source, offset) = (text.part(), text.base());
     if let Some((name, cause)) = session.any_cause() {
         return cause.frame(place(range), format!("`{name}` used"));
     }
-    let local = within.iter().copied().find(|chain| text.is_local(chain.start));
-    match local.and_then(|chain| source.get(chain.clone()).map(|path| (chain, path))) {
-        Some((chain, path)) => Diagnostic::error(Undefined::CODE, format!("`{path}` is undefined"))
-            .at(place(chain.start + offset..chain.end + offset)),
-        None => Diagnostic::error(Undefined::CODE, "the expression has no value")
-            .at(place(range))
-            .hint("an `if` without `else` gives nothing when it is false"),
+    let inside = |chain: &&Range<usize>| chain.start + offset < range.end && chain.end + offset > range.start;
+    let near = text.chains().iter().filter(inside).chain(text.chains());
+    for chain in near {
+        let Some(path) = source.get(chain.clone()) else { continue };
+        let here = place(chain.start + offset..chain.end + offset);
+        let plain = path.chars().all(|c| c.is_alphanumeric() || "_.[]'\"".contains(c));
+        match path.rfind(['.', '[']) {
+            _ if plain && text.is_local(chain.start) => {
+                return Diagnostic::error(Undefined::CODE, format!("`{path}` is undefined")).at(here);
+            }
+            Some(at) if !plain => {
+                let link = path.get(at..).unwrap_or_default();
+                let here = place(chain.start + offset + at..chain.end + offset);
+                return Diagnostic::error(Undefined::CODE, format!("`{link}` of this value is undefined"))
+                    .at(here);
+            }
+            _ => {}
+        }
     }
+    let diagnostic = Diagnostic::error(Undefined::CODE, "the expression has no value").at(place(range));
+    if source.contains(" if ") {
+        return diagnostic.hint("an `if` without `else` gives nothing when it is false");
+    }
+    diagnostic
 }
 
 /// The first link of a chain that is not there.

@@ -133,21 +133,28 @@ impl Templates {
         env.set_syntax(syntax);
         let (lookups, kept) = (Arc::clone(&self.world.lookups), Arc::clone(&parts));
         env.set_loader(move |name| {
-            let found =
-                lookups.template(file, name).map_err(|why| Error::new(ErrorKind::TemplateNotFound, why))?;
+            let missing = |why| errors::carry(Diagnostic::error("template-not-found", why));
+            let found = lookups.template(file, name).map_err(missing)?;
             let part = Arc::new(read(found.file, found.text).map_err(errors::carry)?);
             remember(&kept, name, &part);
             Ok(Some(part.rewritten.text.clone()))
         });
-        let explain = |error: Error| {
-            let named = error.name().and_then(|name| recall(&parts, name));
-            let part = named.unwrap_or_else(|| Arc::clone(&main));
-            let range = error.range().map_or(0..0, |range| part.original(range));
-            let diagnostic = errors::explain(&error, &*part, session, range, &|range| part.span(range));
-            errors::clean(diagnostic, session)
-        };
+        let explain = |error: Error| errors::clean(explain(&error, &parts, &main, session), session);
         let template = env.template_from_named_str(MAIN, &main.rewritten.text).map_err(explain)?;
         template.render(session.root()).map_err(explain)
+    }
+}
+
+/// The error of the file that is to blame, and the includes that led to it.
+fn explain(error: &Error, parts: &Parts, main: &Arc<Part>, session: &Arc<Session>) -> Diagnostic {
+    let part = error.name().and_then(|name| recall(parts, name)).unwrap_or_else(|| Arc::clone(main));
+    let range = error.range().map_or(0..0, |range| part.original(range));
+    let inner = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>());
+    match inner {
+        Some(inner) if error.kind() == ErrorKind::BadInclude => {
+            explain(inner, parts, main, session).frame(part.span(range), "included")
+        }
+        _ => errors::explain(error, &*part, session, range, &|range| part.span(range)),
     }
 }
 
@@ -178,7 +185,7 @@ fn options(text: &str) -> Result<(SyntaxConfig, usize), SyntaxFault> {
     let fault = |message: String| SyntaxFault {
         diagnostic: Diagnostic::error("template-syntax", message)
             .hint("it takes trim_blocks, lstrip_blocks, keep_trailing_newline and the start and end strings"),
-        range: 0..header.min(text.trim_end().len()),
+        range: 0..text.get(..header).unwrap_or_default().trim_end().len(),
     };
     let (mut trim, mut lstrip, mut keep) = (true, false, true);
     let mut delimiters = Delimiters::default();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// Names of functions, for "did you mean".
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    ["range", "dict", "namespace", "lookup", "query", "q", "undef"].into_iter()
+    ["range", "dict", "namespace", "lookup", "query", "q", "now", "undef"].into_iter()
 }
 
 /// Registers the functions.

@@ -275,9 +275,10 @@ pub(super) fn to_json(value: &Value) -> Result<Json, Error> {
             }
             Ok(Json::Object(map))
         }
-        ValueKind::Invalid => match value.try_iter() {
-            Err(error) => Err(error),
-            Ok(_) => Err(Error::new(ErrorKind::InvalidOperation, "the value cannot be used")),
+        // The engine gives the error inside such a value only to those who iterate over it.
+        ValueKind::Invalid => match Value::from(vec![value.clone()]).try_iter()?.checked().next() {
+            Some(Err(error)) => Err(error),
+            _ => Err(Error::new(ErrorKind::InvalidOperation, "the value cannot be used")),
         },
         _ if value.downcast_object_ref::<Missing>().is_some() => Err(undefined()),
         _ => Err(Error::new(

@@ -36,3 +36,6 @@ pub use session::OMIT;
 
 #[cfg(test)]
 mod cases;
+
+#[cfg(test)]
+mod diagnostics;

@@ -13,28 +13,8 @@ pub(super) const HARD: &str = "__hard";
 /// Hidden filter: Python's `%`.
 pub(super) const REMAINDER: &str = "__rem";
 
-/// Names that need no definition: the functions of the environment and what loops and macros provide.
-pub(super) const BUILTIN_NAMES: &[&str] = &[
-    "range",
-    "dict",
-    "namespace",
-    "lookup",
-    "query",
-    "q",
-    "now",
-    "undef",
-    "cycler",
-    "joiner",
-    "lipsum",
-    "omit",
-    "vars",
-    "self",
-    "super",
-    "caller",
-    "varargs",
-    "kwargs",
-    "loop",
-];
+/// Names that need no definition: what loops and macros provide, and what every text has.
+const PROVIDED: &[&str] = &["omit", "vars", "self", "super", "caller", "varargs", "kwargs", "loop"];
 
 /// Filters that take an undefined value, in any argument.
 pub(super) const TOLERANT_FILTERS: &[&str] =
@@ -299,8 +279,7 @@ impl Reading {
         match expr {
             Expr::Var(var) => {
                 self.chains.push(range(expr));
-                if !self.scopes.iter().any(|scope| scope.contains(var.id)) && !BUILTIN_NAMES.contains(&var.id)
-                {
+                if !self.scopes.iter().any(|scope| scope.contains(var.id)) && !PROVIDED.contains(&var.id) {
                     self.roots.push(Root { name: var.id.to_owned(), range: range(expr), guarded: tolerant });
                 }
             }
@@ -343,7 +322,7 @@ impl Reading {
                 }
             }
             Expr::Filter(filter) => {
-                self.filters.push((filter.name.to_owned(), range(expr)));
+                self.filters.push((filter.name.to_owned(), own(expr)));
                 let copes = matches!(filter.name, "default" | "d");
                 if let Some(input) = &filter.expr {
                     self.expr(input, copes);
@@ -351,7 +330,7 @@ impl Reading {
                 self.args(&filter.args, copes || filter.name == "ternary");
             }
             Expr::Test(test) => {
-                self.tests.push((test.name.to_owned(), range(expr)));
+                self.tests.push((test.name.to_owned(), own(expr)));
                 let copes = matches!(test.name, "defined" | "undefined");
                 if copes && let Some(name) = root_of(&test.expr) {
                     self.tested.insert(name.to_owned());
@@ -363,6 +342,8 @@ impl Reading {
                 // A method belongs to the call, not to the chain before it.
                 match &call.expr {
                     Expr::GetAttr(method) => self.expr(&method.expr, false),
+                    // A function, unless the text has a macro of that name.
+                    Expr::Var(function) if super::functions::names().any(|name| name == function.id) => {}
                     other => self.expr(other, false),
                 }
                 self.args(&call.args, false);
@@ -444,6 +425,12 @@ fn root_of<'a>(expr: &Expr<'a>) -> Option<&'a str> {
 
 fn range(expr: &Expr<'_>) -> Range<usize> {
     start(expr)..expr.span().end_offset as usize
+}
+
+/// The place of the last link alone.
+fn own(expr: &Expr<'_>) -> Range<usize> {
+    let span = expr.span();
+    span.start_offset as usize..span.end_offset as usize
 }
 
 /// Where an expression starts: the parser's span of a chain, filter or test starts at its last link. An opening

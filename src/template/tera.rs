@@ -263,10 +263,14 @@ fn explain(error: &Error, parts: &HashMap<String, Part>, session: Option<&Arc<Se
         };
     }
     if let Some(field) = first("Field `") {
-        let path = part.text.get(range).unwrap_or(field);
+        // Tera points at the last link; the way to it is worth showing.
+        let chained = |c: char| c.is_alphanumeric() || "_.?[]'\"".contains(c);
+        let head = part.text.get(..range.start).unwrap_or_default();
+        let start = head.rfind(|c: char| !chained(c)).map_or(0, |at| at + 1);
+        let path = part.text.get(start..range.end).unwrap_or(field);
+        let span = Span::new(part.file, start, range.end);
         let known = message.split_once("Available fields: ").map_or("", |(_, names)| names);
-        let diagnostic =
-            Diagnostic::error(Undefined::CODE, format!("`{field}` is undefined in `{path}`")).at(span);
+        let diagnostic = Diagnostic::error(Undefined::CODE, format!("`{path}` is undefined")).at(span);
         return match did_you_mean(field, known.split(", ")) {
             Some(near) => diagnostic.label(near),
             None => diagnostic,

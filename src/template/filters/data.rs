@@ -69,7 +69,7 @@ fn to_nice_json(mut args: Args) -> Result<Value, Refusal> {
 /// Jinja's own: sorted, and safe inside HTML.
 fn tojson(mut args: Args) -> Result<Value, Refusal> {
     let input = args.input()?;
-    let indent = args.int("indent")?.and_then(|width| usize::try_from(width).ok());
+    let indent = args.int("indent")?.and_then(|width| usize::try_from(width).ok()).map(|width| width.min(64));
     args.done()?;
     let text = json(&input, &Style { indent, sorted: true, ascii: true });
     let safe =
