@@ -1,11 +1,11 @@
 //! Texts turned into programs, once each.
 
-use super::env::{base, file_env};
+use super::env::base;
 use super::syntax::{Backslashes, Reading, Rewritten};
 use crate::diag::{Diagnostic, did_you_mean};
 use minijinja::machinery::{parse, parse_expr};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, Error, ErrorKind, Expression, Template};
+use minijinja::{Error, ErrorKind, Expression, Template};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock, RwLock};
@@ -125,7 +125,7 @@ fn compile_expression(
     let inner = source.get(start..end).unwrap_or_default();
     let place = |error: &Error| fault(error, source, |offset| start + offset);
     let reading = Reading::of_expr(&parse_expr(inner).map_err(|error| place(&error))?);
-    known(base(), &reading).map_err(|fault| SyntaxFault {
+    known(&reading).map_err(|fault| SyntaxFault {
         range: fault.range.start + start..fault.range.end + start,
         ..fault
     })?;
@@ -153,7 +153,7 @@ fn single(source: &str) -> Option<(usize, usize)> {
 pub(super) fn read_template(source: &str, syntax: SyntaxConfig) -> Result<Reading, SyntaxFault> {
     let tree = parse(source, "template", syntax).map_err(|error| fault(&error, source, |offset| offset))?;
     let reading = Reading::of_template(&tree);
-    known(file_env(), &reading)?;
+    known(&reading)?;
     Ok(reading)
 }
 
@@ -166,8 +166,7 @@ pub(super) fn syntax() -> SyntaxConfig {
 }
 
 /// Unknown filters and tests are faults of the text, found before anything runs.
-fn known(env: &Environment<'_>, reading: &Reading) -> Result<(), SyntaxFault> {
-    let _ = env;
+fn known(reading: &Reading) -> Result<(), SyntaxFault> {
     for (name, range) in &reading.filters {
         if !super::filters::exists(name) && !name.starts_with("__") {
             return Err(SyntaxFault { diagnostic: unknown_filter(name), range: range.clone() });

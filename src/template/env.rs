@@ -133,9 +133,9 @@ fn write(out: &mut Output, _state: &mut State, value: &Value) -> Result<(), Erro
 
 /// What the engine passes, as plain values.
 pub(super) fn arguments(name: &'static str, given: &[Value], tolerant: bool) -> Result<Args, Error> {
-    let convert = |index: usize, value: &Value| {
+    let convert = |value: &Value| {
         if value.is_undefined() || value.downcast_object_ref::<Missing>().is_some() {
-            return if tolerant { Ok(None) } else { Err(undefined_argument(index)) };
+            return if tolerant { Ok(None) } else { Err(lazy::undefined()) };
         }
         // A default that is not needed may itself be broken: it is reported only where it is used.
         match lazy::to_json(value) {
@@ -148,21 +148,16 @@ pub(super) fn arguments(name: &'static str, given: &[Value], tolerant: bool) -> 
         _ => (given, None),
     };
     let mut args = Args::new(name);
-    for (index, value) in positional.iter().enumerate() {
-        args.push(convert(index, value)?);
+    for value in positional {
+        args.push(convert(value)?);
     }
     if let Some(keywords) = keywords {
         for key in keywords.args().collect::<Vec<_>>() {
             let value: Value = keywords.get(key)?;
-            args.push_named(key, convert(usize::MAX, &value)?);
+            args.push_named(key, convert(&value)?);
         }
     }
     Ok(args)
-}
-
-fn undefined_argument(index: usize) -> Error {
-    let _ = index;
-    lazy::undefined()
 }
 
 /// A filter's refusal as the engine's error.

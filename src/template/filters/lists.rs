@@ -460,12 +460,10 @@ fn slice(mut args: Args) -> Result<Value, Refusal> {
 /// `random(seed=...)`: the same for the same seed, forever; without a seed it would change every run.
 fn random(mut args: Args) -> Result<Value, Refusal> {
     let input = args.input()?;
-    let end = args.take_named("end");
     let start = args.int("start")?.unwrap_or(0);
     let step = args.int("step")?.unwrap_or(1).max(1);
     let seed = args.take_named("seed");
     args.done()?;
-    let _ = end;
     let Some(seed) = seed else {
         return Err(Refusal::new("without a seed it would change every run")
             .hint("write `random(seed=inventory_hostname)`"));

@@ -367,7 +367,6 @@ fn regex_replace(mut args: Args) -> Result<Value, Refusal> {
     let ignorecase = args.flag("ignorecase", false);
     let multiline = args.flag("multiline", false);
     let count = args.int("count")?.and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
-    let _ = args.take_named("mandatory_count");
     args.done()?;
     let regex = pattern(&source, ignorecase, multiline)?;
     text_out(regex.replacen(&text, count, |found: &Captures<'_>| expand(&replacement, found)).into_owned())
