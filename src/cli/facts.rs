@@ -17,6 +17,8 @@ pub async fn facts(args: FactsArgs) -> i32 {
     let mut world = super::load::world(&args.inventory, None, false);
     let pattern = world.pattern(&args.pattern);
     let hosts = world.select(&pattern, None);
+    world.enter_lab(&args.connect);
+    world.check_lab(&hosts);
     let setups: Vec<_> =
         hosts.iter().map(|host| (host.clone(), world.setup(host, &args.connect, true))).collect();
     if world.show_findings(&screen) {

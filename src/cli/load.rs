@@ -1,6 +1,7 @@
 //! From command line to everything a run needs: inventory, site, variables, connections. Every fault is collected.
 
 use super::args::{ConnectArgs, InventoryArgs};
+use super::lab::LabDoor;
 use crate::diag::{Diagnostic, FileId, Span, Spanned};
 use crate::engine::HostSetup;
 use crate::files::{Disk, DiskLookups, tree};
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Where inventories are looked for when `-i` is not given.
-const DEFAULT_INVENTORY: &str = "inventory";
+pub(super) const DEFAULT_INVENTORY: &str = "inventory";
 
 /// What is loaded for every command that knows hosts.
 pub struct World {
@@ -37,6 +38,10 @@ pub struct World {
     pub disk: Arc<Disk>,
     /// What was found wrong.
     pub diags: Vec<Diagnostic>,
+    /// Inventories as they were named.
+    pub sources: Vec<String>,
+    /// The lab whose hosts stand in for the inventory's, once one was asked for.
+    pub lab: Option<LabDoor>,
 }
 
 /// Loads inventory and variables. `site` is the site file, when there is one.
@@ -63,7 +68,7 @@ pub fn world(args: &InventoryArgs, site: Option<&Path>, may_write: bool) -> Worl
     let templates = Arc::new(Templates::new(masker, Arc::new(DiskLookups(Arc::clone(&disk)))));
     let inventory = read_inventory(&library, &sources, &site_dir, &mut diags);
     let extra = extra_vars(&library, &args.extra_vars, &mut diags);
-    World { library, templates, inventory, extra, site_dir, disk, diags }
+    World { library, templates, inventory, extra, site_dir, disk, diags, sources, lab: None }
 }
 
 fn vault_password(args: &InventoryArgs, diags: &mut Vec<Diagnostic>) -> Option<Secret> {
@@ -371,6 +376,56 @@ impl World {
         }
     }
 
+    /// A variable of a host with its templates filled in, and where it was set.
+    pub fn var(&mut self, host: &str, name: &str) -> Option<(Value, Option<Span>)> {
+        let shared = self.scope(host, false).shared();
+        match shared.get(name)? {
+            Variable::Value(value) => Some(((*value).clone(), None)),
+            Variable::Node(node) => match self.templates.render_value(&node, &shared) {
+                Ok(value) => Some((value, Some(node.span))),
+                Err(diagnostic) => {
+                    self.diags.push(diagnostic.host(host));
+                    None
+                }
+            },
+        }
+    }
+
+    /// From now on the lab's hosts stand in for the inventory's, when a lab was asked for.
+    pub fn enter_lab(&mut self, args: &ConnectArgs) {
+        let Some(name) = args.lab.as_ref().filter(|_| self.lab.is_none()) else { return };
+        let own = super::lab::default_name(&self.sources);
+        let door = LabDoor::find(if name.is_empty() { &own } else { name });
+        self.lab = Some(door.unwrap_or_else(|found| {
+            self.diags.extend(found);
+            LabDoor::default()
+        }));
+    }
+
+    /// Says which of these hosts the lab does not have: they must not be reached anywhere else.
+    pub fn check_lab(&mut self, hosts: &[String]) {
+        if self.has_errors() {
+            return;
+        }
+        let Some(lab) = &self.lab else { return };
+        let (name, has) = (lab.name.clone(), lab.hosts.len());
+        let missing: Vec<String> =
+            hosts.iter().filter(|host| !lab.hosts.contains_key(*host)).cloned().collect();
+        let missing: Vec<String> = missing.into_iter().filter(|host| !self.is_local(host)).collect();
+        if !missing.is_empty() {
+            let message = format!("lab `{name}` has no host {}", missing.join(", "));
+            let hosts = if has == 1 { "1 host".to_owned() } else { format!("{has} hosts") };
+            let diagnostic = Diagnostic::error("lab-unknown-host", message);
+            self.diags.push(diagnostic.hint(format!(
+                "the lab has {hosts}: add the missing ones with `ishprov lab up`, or limit the run with `--limit`"
+            )));
+        }
+    }
+
+    fn is_local(&mut self, host: &str) -> bool {
+        self.connection(host).kind == ConnectionKind::Local
+    }
+
     /// Everything known of a host before it is connected to.
     pub fn setup(&mut self, host: &str, args: &ConnectArgs, check: bool) -> HostSetup {
         let connection = self.connection(host);
@@ -417,6 +472,9 @@ impl World {
         if let Some(seconds) = args.timeout.or(connection.timeout) {
             endpoint.timeout = Duration::from_secs(seconds);
         }
+        if let Some(door) = self.lab.as_ref().and_then(|lab| lab.hosts.get(host)) {
+            super::lab::lead_in(&mut endpoint, door);
+        }
         HostSetup {
             endpoint,
             scope: self.scope(host, check),
@@ -430,6 +488,12 @@ impl World {
         let mut names: Vec<String> = self.inventory.hosts().map(|host| host.name.clone()).collect();
         if !names.iter().any(|name| name == "localhost") {
             names.push("localhost".to_owned());
+        }
+        self.enter_lab(args);
+        if let Some(lab) = &self.lab {
+            let inside: Vec<String> = lab.hosts.keys().cloned().collect();
+            // What is not in the lab does not exist for this run, not even for `delegate_to`.
+            names.retain(|name| inside.contains(name) || self.is_local(name));
         }
         names.into_iter().map(|name| (name.clone(), self.setup(&name, args, check))).collect()
     }

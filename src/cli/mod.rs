@@ -4,8 +4,10 @@ mod args;
 mod doc;
 mod facts;
 mod inventory;
+mod lab;
 mod lint;
 mod load;
+mod report;
 mod run;
 mod vault;
 
@@ -35,6 +37,7 @@ pub async fn main(cli: Cli) -> i32 {
         Command::Lint(args) => lint::lint(args),
         Command::Inventory(command) => inventory::inventory(command),
         Command::Facts(args) => Box::pin(facts::facts(args)).await,
+        Command::Lab(command) => Box::pin(lab::lab(*command)).await,
         Command::Doc { module } => doc::doc(module.as_deref()),
         Command::Completions { shell } => {
             let mut command = Cli::command();

@@ -22,7 +22,7 @@ pub async fn run(args: RunArgs) -> i32 {
     let screen = Screen::new(args.show.output == OutputKind::Json, args.show.verbose, args.diff);
     match prepare(&args, &screen) {
         Ok(Prepared::Listed) => exit::OK,
-        Ok(Prepared::Ready(ready)) => exit_code(&go(*ready, &args, screen).await),
+        Ok(Prepared::Ready(ready)) => go_and_report(*ready, &args, screen, false).await,
         Err(code) => code,
     }
 }
@@ -61,6 +61,8 @@ pub fn prepare(args: &RunArgs, screen: &Screen) -> Result<Prepared, i32> {
     let tags = Tags::new(args.tags.clone(), args.skip_tags.clone());
     let plays = world.site(&args.site, &tags, args.limit.as_deref());
     let setups = world.setups(&args.connect, args.check);
+    let hosts: Vec<String> = plays.iter().flat_map(|(_, hosts)| hosts.clone()).collect();
+    world.check_lab(&hosts);
     if !world.has_errors() {
         let found = check(&world, &plays, &setups);
         world.diags.extend(found);
@@ -129,8 +131,30 @@ pub fn check(
     merge(found)
 }
 
+/// Runs what was prepared, and shows how the cluster stands when that is wanted; the exit code. With `verify`, a
+/// cluster that is not as it must be counts as failed.
+pub async fn go_and_report(ready: Ready, args: &RunArgs, screen: Screen, verify: bool) -> i32 {
+    let setups = if args.report || verify { ready.setups.clone() } else { HashMap::new() };
+    let masker = ready.world.library.masker().clone();
+    let report = go(ready, args, screen.clone()).await;
+    let code = exit_code(&report);
+    if setups.is_empty() || report.interrupted {
+        return code;
+    }
+    let cluster = super::report::cluster_report(&report, &setups, args.connect.forks).await;
+    if screen.json {
+        let event =
+            serde_json::json!({ "event": "cluster", "lines": cluster.lines, "problems": cluster.problems });
+        screen.line(&masker.mask(&event.to_string()));
+    } else if !cluster.lines.is_empty() {
+        screen.line("");
+        cluster.lines.iter().for_each(|line| screen.line(&masker.mask(line)));
+    }
+    if verify && code == exit::OK && !cluster.problems.is_empty() { exit::FAILED } else { code }
+}
+
 /// Runs what was prepared.
-pub async fn go(ready: Ready, args: &RunArgs, screen: Screen) -> Report {
+async fn go(ready: Ready, args: &RunArgs, screen: Screen) -> Report {
     let Ready { world, plays, setups } = ready;
     let (events, mut queue) = tokio::sync::mpsc::unbounded_channel();
     let stop = Stop::default();

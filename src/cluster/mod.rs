@@ -5,6 +5,8 @@
 //! again, until the procedure says it is done. So each procedure can be shown before it runs, is resumable by
 //! running it again, and is tested by tables of states without a host.
 
+pub mod report;
+
 use crate::diag::Fault;
 use crate::modules::{Args, Change, Spec};
 use crate::shell::{Action, Answers, Ask};
