@@ -31,6 +31,7 @@ mod postgresql_hba;
 mod postgresql_ping;
 mod postgresql_set;
 mod postgresql_slot;
+mod postgresql_standby;
 mod postgresql_user;
 mod psql;
 mod replace;
@@ -42,6 +43,7 @@ mod shell;
 mod slurp;
 mod spec;
 mod sql;
+mod standby_scripts;
 mod stat;
 mod sysctl;
 mod template;
@@ -283,6 +285,7 @@ pub static MODULES: &[&dyn AnyModule] = table![
     postgresql_ping::PostgresqlPing,
     postgresql_set::PostgresqlSet,
     postgresql_slot::PostgresqlSlot,
+    postgresql_standby::PostgresqlStandby,
     postgresql_user::PostgresqlUser,
     replace::Replace,
     service::Service,
