@@ -8,6 +8,7 @@ use super::{
     Lab, LabEvent, LabHost, LabResult, OnEvent, all_at_once, base, check_names, debs, lxcfs, mounts, network,
 };
 use crate::diag::Diagnostic;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -42,6 +43,7 @@ pub(super) fn bring_up(lab: &Lab, hosts: &[LabHost], on_event: OnEvent<'_>) -> L
     let key = new_ssh_key(&lab.private_key(), &format!("ishprov-lab-{}", lab.name))?;
     write_known_hosts(lab, &record)?;
     tell_limits(&record, hosts, on_event);
+    gather_packages(lab)?;
     let context = Context { lab, record: &record, network: &network, base, cgroups, key, on_event };
     all_at_once(hosts, |host| {
         let earlier = before.iter().find(|earlier| earlier.name == host.name);
@@ -130,7 +132,6 @@ impl Context<'_> {
         };
         dir.prepare(host, &self.base, &setup)?;
         dir.write_hosts(host, &self.record.hosts)?;
-        debs::gather(&dir.archives(), &base::package_cache())?;
         debs::seed(&base::package_cache(), &dir.archives())?;
         let joins = self.cgroups.make(id, host, self.cpus(host).as_deref())?;
         (self.on_event)(LabEvent::Booting(host.name.clone()));
@@ -228,6 +229,17 @@ fn ids_of_others(lab: &Lab) -> Vec<String> {
     let names = Lab::names_in(&lab.state_dir);
     let records = names.iter().filter_map(|name| Record::load(&lab.state_dir.join(name)).ok().flatten());
     records.filter_map(|record| record.network).map(|network| network.id).collect()
+}
+
+/// Takes in what the hosts of any lab have fetched by now, so that a lab that still runs serves the next one too.
+fn gather_packages(lab: &Lab) -> LabResult<()> {
+    for name in Lab::names_in(&lab.state_dir) {
+        let hosts = fs::read_dir(lab.state_dir.join(name).join("hosts")).into_iter().flatten().flatten();
+        for host in hosts {
+            debs::gather(&host.path().join("archives"), &base::package_cache())?;
+        }
+    }
+    Ok(())
 }
 
 fn write_known_hosts(lab: &Lab, record: &Record) -> LabResult<()> {

@@ -1,4 +1,4 @@
-//! Packages that one host fetched, for all hosts: seeded before a host starts, gathered when it is gone.
+//! Packages that one host fetched, for all hosts: seeded before a host starts, gathered when one comes or goes.
 //!
 //! apt locks its archive folder, so hosts cannot share one. Each has its own, filled with hard links.
 
@@ -41,7 +41,10 @@ fn link(from: &Path, to: &Path) -> io::Result<()> {
             io::copy(&mut fs::File::open(from)?, copy.as_file_mut())?;
             copy.persist(to).map(drop).map_err(|error| error.error)
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        // apt, or the end of another lab, may take the file away meanwhile.
+        Err(error) if [io::ErrorKind::AlreadyExists, io::ErrorKind::NotFound].contains(&error.kind()) => {
+            Ok(())
+        }
         result => result,
     }
 }
