@@ -11,6 +11,8 @@ i_say() { printf '\n%s %s %d\n%s' "$i_N" "$*" "${#i_b}" "$i_b"; }
 # At the end of the connection, however it comes.
 i_bye() {
   trap - 0
+  # bash may run this in a child that a signal hits right after the fork.
+  sh -c '[ "$PPID" = "$1" ]' sh "$$" || return
   [ -z "$i_c" ] || kill -KILL "$i_g$i_c" 2>/dev/null
   [ -z "$i_D" ] || rm -rf -- "$i_D"
 }
@@ -43,12 +45,9 @@ i_pay() {
 # process group when that can no longer be told (the control machine is gone) or after $2 seconds.
 i_watch() {
   trap '' PIPE
-  i_s=
-  trap 'kill "$i_s" 2>/dev/null; exit 0' TERM
   i_t=0
   while :; do
-    sleep 1 </dev/null >/dev/null 2>&1 & i_s=$!
-    wait "$i_s"
+    sleep 1 </dev/null >/dev/null 2>&1
     i_t=$((i_t + 1))
     kill -0 "$1" 2>/dev/null || exit 0
     if [ "$i_t" -ge "$2" ]; then
@@ -63,7 +62,6 @@ i_watch() {
       done
     fi
   done
-  trap '' TERM
   kill -TERM "$i_g$1" 2>/dev/null
   i_t=0
   while [ "$i_t" -lt 50 ] && kill -0 "$i_g$1" 2>/dev/null; do
@@ -112,7 +110,8 @@ i_go() {
     rm -f -- "$i_D/late$i_n"
     i_to=1
   else
-    kill "$i_w"
+    # Not TERM: right after the fork a shell loses it, or takes it for its own.
+    kill -KILL "$i_w"
     wait "$i_w"
   fi 2>/dev/null
   i_c=
