@@ -6,6 +6,13 @@
 //! running it again, and is tested by tables of states without a host.
 
 pub mod report;
+mod rollout;
+mod server;
+mod topology;
+mod tune;
+
+pub use server::{Data, Live, Server};
+pub use topology::{Picture, Role};
 
 use crate::diag::Fault;
 use crate::modules::{Args, Change, Spec};
@@ -67,7 +74,7 @@ pub trait AnyProcedure: Send + Sync {
 }
 
 /// Every procedure, by name.
-pub static PROCEDURES: &[&dyn AnyProcedure] = &[];
+pub static PROCEDURES: &[&dyn AnyProcedure] = &[&rollout::Rollout, &topology::Topology, &tune::Tune];
 
 /// The procedure of this name.
 pub fn find(name: &str) -> Option<&'static dyn AnyProcedure> {

@@ -22,7 +22,7 @@ mod fail;
 mod file;
 mod group;
 mod hostname;
-mod instance;
+pub mod instance;
 mod lineinfile;
 mod mode;
 mod pattern;
@@ -60,7 +60,9 @@ mod words;
 pub use args::Args;
 pub use attrs::{Attrs, Ids};
 pub use content::{Edit, Seen, Target};
+pub use instance::{Instance, Lines};
 pub use mode::Mode;
+pub use postgresql_set::setting_text;
 pub use spec::{Kind, Param, Spec};
 
 use crate::diag::Fault;

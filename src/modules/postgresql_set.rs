@@ -315,7 +315,14 @@ fn checked_name(name: &str) -> Result<String, Fault> {
     Ok(lower)
 }
 
-/// The value as the server takes it, without the quotes of the file.
+/// A setting's value as the server takes it, without the quotes of the file.
+///
+/// # Errors
+/// A value that no setting can have, or a password where everybody could read it.
+pub fn setting_text(name: &str, value: &Value) -> Result<String, Fault> {
+    text_of(name, value)
+}
+
 fn text_of(name: &str, value: &Value) -> Result<String, Fault> {
     let text = match value {
         Value::Bool(on) => if *on { "on" } else { "off" }.to_owned(),

@@ -1,0 +1,335 @@
+//! The settings that fit each host and the cluster as a whole, with the memory budget that proves it.
+//!
+//! The hardware is read from the facts of each host (`setup` before it, or `gather_facts`), already reduced to cgroup
+//! limits. What must be equal on every host is decided once for the cluster: the five settings that a standby may not
+//! have lower than its primary, slots, and senders. Memory is decided for each host, in the role of a primary.
+//!
+//! A standby never gets less of the five than its control file records, or it would not start. Lowering one of them
+//! therefore takes two passes: `postgresql_tuned.again` is true on a standby that has to be tuned once more after the
+//! rollout. Nothing is written here: `postgresql_set` takes `settings` and `reasons`.
+//!
+//! Sets `postgresql_tuned`: `settings` (name to text), `reasons`, `takes` (`reload` or `restart`), `kernel` (a list of
+//! `{place, name, value, why}`), `budget`, `budget_text`, `active`, `way_out`, `shared_memory_bytes`, `again`. A set
+//! that cannot fit is refused with its arithmetic and the ways out.
+//!
+//! EXAMPLES
+//! - name: What fits
+//!   postgresql_tune: {version: 15, workload: web, max_connections: 300, disk: ssd}
+
+use super::server::{Data, FIVE, Server};
+use super::{AnyProcedure, Member, Round};
+use crate::diag::Fault;
+use crate::modules::{Args, Kind, Nature, Param, Spec, instance, setting_text};
+use crate::shell::{Ask, quote};
+use crate::tuner::{
+    Bytes, Capabilities, ClusterNeeds, Disk, DiskKind, Floor, Hardware, HugePages, Input, Standing, Takes,
+    Tuning, Wishes, Workload, tune,
+};
+use serde_json::{Map, Value, json};
+
+/// The procedure `postgresql_tune`.
+pub struct Tune;
+
+static SPEC: Spec = Spec {
+    name: "postgresql_tune",
+    aliases: &[],
+    summary: "Settings that fit each host and the cluster, with their memory budget",
+    source: include_str!("tune.rs"),
+    nature: Nature::State,
+    free_form: None,
+    open: false,
+    params: &[
+        instance::VERSION,
+        instance::CLUSTER,
+        instance::DATA_DIRECTORY,
+        Param::new("workload", Kind::Choice(&["web", "oltp", "dw", "mixed", "desktop"]), "Kind of work")
+            .default("mixed"),
+        Param::new("max_connections", Kind::Int, "Connections that the server takes").default("by workload"),
+        Param::new("active", Kind::Int, "Connections that work at once: what the pools in front can open")
+            .default("all of them"),
+        Param::new("disk", Kind::Choice(&["nvme", "ssd", "hdd", "san", "unknown"]), "Kind of disk")
+            .default("what the kernel says, where that can be believed"),
+        Param::new("huge_pages", Kind::Bool, "The server is known to get huge pages").default("false"),
+        Param::new("preload", Kind::List, "`shared_preload_libraries`"),
+        Param::new("max_prepared_transactions", Kind::Int, "Two-phase commits at once").default("0"),
+        Param::new("extension_workers", Kind::Int, "Background workers of extensions").default("0"),
+        Param::new("logical_slots", Kind::Int, "Logical slots; more than 0 makes `wal_level` logical")
+            .default("0"),
+        Param::new("extra_wal_senders", Kind::Int, "Senders beyond standbys and base backups").default("0"),
+        Param::new("settings", Kind::Dict, "Settings that are decided already, by name"),
+        Param::new("file", Kind::Path, "The file that holds the settings in force")
+            .default("/etc/postgresql/VERSION/CLUSTER/conf.d/50-ishprov.conf"),
+    ],
+};
+
+impl AnyProcedure for Tune {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn facts(&self) -> &'static [&'static str] {
+        &["postgresql_tuned"]
+    }
+
+    fn probe(&self, args: &Args) -> Result<Vec<Ask>, Fault> {
+        Ok(vec![Server::ask(args)?, Ask::content(file(args)?), disk_ask(args)?])
+    }
+
+    fn next(&self, members: &[Member], _round: usize, _seconds: u64) -> Result<Round, Fault> {
+        let mut hosts = Vec::new();
+        for member in members {
+            let named =
+                |fault: Fault| Fault { message: format!("{}: {}", member.host, fault.message), ..fault };
+            hosts.push(Tuned::read(member).map_err(named)?);
+        }
+        let inputs: Vec<_> = hosts.iter().map(|host| &host.input).collect();
+        let goal = ClusterNeeds::of(inputs.iter().copied(), &[]);
+        let mut results = Vec::new();
+        for (member, host) in members.iter().zip(&hosts) {
+            let needs = host.floor.iter().fold(goal, |needs, floor| needs.at_least(floor));
+            let tuning = tune(&host.input, &needs).map_err(|refusal| {
+                let fault = Fault::from(refusal);
+                Fault { message: format!("{}: {}", member.host, fault.message), ..fault }
+            })?;
+            results.push((member.host.clone(), host.result(&tuning, &needs, goal)?));
+        }
+        equal_five(&results)?;
+        Ok(Round { results, ..Round::default() })
+    }
+}
+
+/// One host, ready to be tuned.
+struct Tuned {
+    input: Input,
+    /// Of a standby that is there.
+    floor: Option<Floor>,
+    overrides: Vec<(String, String)>,
+}
+
+impl Tuned {
+    fn read(member: &Member) -> Result<Self, Fault> {
+        let args = &member.args;
+        let facts = args.context("ansible_facts").unwrap_or(&Value::Null);
+        let server = Server::read(args, &member.answers)?;
+        let version = instance::Instance::decode(args)?.version;
+        let workload: Workload = args
+            .str("workload")
+            .map_or(Ok(Workload::Mixed), |text| text.parse())
+            .map_err(|invalid| Fault::param("workload", format!("{invalid}")))?;
+        let standing = member.answers.text(&Ask::content(file(args)?))?.unwrap_or_default();
+        let extra = member.answers.output(&disk_ask(args)?)?.text();
+        let lines = instance::Lines::of(&extra);
+        let bytes = |name: &str| lines.get(name).and_then(|text| text.parse().ok()).map(Bytes);
+        let is_standby = server.standby_signal || server.live.as_ref().is_some_and(|live| live.recovery);
+        let floor = match (&server.data, is_standby) {
+            (Data::Cluster(_), true) => Some(floor_of(&server)?),
+            _ => None,
+        };
+        let mut overrides = Vec::new();
+        for (name, value) in args.dict("settings").into_iter().flatten().filter(|(_, value)| !value.is_null())
+        {
+            if name == "max_connections" {
+                return Err(Fault::param(
+                    "settings",
+                    "`max_connections` is a parameter of its own: the budget hangs on it",
+                )
+                .hint(format!("max_connections: {value}")));
+            }
+            overrides.push((name.to_ascii_lowercase(), setting_text(name, value)?));
+        }
+        let input = Input {
+            hardware: hardware(args, facts, bytes("wal_size"), bytes("wal_free"))?,
+            workload,
+            max_connections: count(args, "max_connections")?.unwrap_or(workload.connections()),
+            active: count(args, "active")?,
+            pg_major: version,
+            capabilities: Capabilities {
+                // Debian builds with both since they exist; the program says otherwise where it is there.
+                lz4: lines.get("lz4") != Some("no"),
+                zstd: lines.get("zstd") != Some("no"),
+                io_uring: false,
+            },
+            wishes: Wishes {
+                max_prepared_transactions: count(args, "max_prepared_transactions")?.unwrap_or(0),
+                max_locks_per_transaction: None,
+                extension_workers: count(args, "extension_workers")?.unwrap_or(0),
+                logical_slots: count(args, "logical_slots")?.unwrap_or(0),
+                track_commit_timestamp: false,
+                extra_wal_senders: count(args, "extra_wal_senders")?.unwrap_or(0),
+            },
+            preload: args.list("preload"),
+            standing: Standing {
+                shared_buffers: in_force(&standing, "shared_buffers"),
+                max_slot_wal_keep_size: in_force(&standing, "max_slot_wal_keep_size"),
+            },
+        };
+        Ok(Self { input, floor, overrides })
+    }
+
+    fn result(
+        &self,
+        tuning: &Tuning,
+        needs: &ClusterNeeds,
+        goal: ClusterNeeds,
+    ) -> Result<Map<String, Value>, Fault> {
+        let (mut settings, mut reasons, mut takes) = (Map::new(), Map::new(), Map::new());
+        for setting in &tuning.settings {
+            let word = if setting.takes == Takes::Restart { "restart" } else { "reload" };
+            settings.insert(setting.name.to_owned(), json!(setting.value.to_string()));
+            reasons.insert(setting.name.to_owned(), json!(setting.why));
+            takes.insert(setting.name.to_owned(), json!(word));
+        }
+        for (name, value) in &self.overrides {
+            if let (Some((_, label)), Ok(number)) =
+                (FIVE.iter().find(|(five, _)| five == name), value.parse::<u64>())
+            {
+                let floor = self.floor.as_ref().map_or(0, |floor| match *label {
+                    "max_worker_processes setting" => floor.max_worker_processes.into(),
+                    "max_wal_senders setting" => floor.max_wal_senders.into(),
+                    "max_prepared_xacts setting" => floor.max_prepared_transactions.into(),
+                    _ => floor.max_locks_per_transaction.into(),
+                });
+                if number < floor {
+                    return Err(Fault::param("settings", format!("`{name}: {value}` is less than the {floor} that the control file of a standby records"))
+                        .hint("leave it to the tuner, which lowers it in two passes"));
+                }
+            }
+            settings.insert(name.clone(), json!(value));
+            reasons.insert(name.clone(), json!("set by the site"));
+        }
+        let tuned = json!({
+            "settings": settings,
+            "reasons": reasons,
+            "takes": takes,
+            "kernel": tuning.kernel,
+            "budget": tuning.budget,
+            "budget_text": tuning.budget.bar(),
+            "active": tuning.active,
+            "way_out": tuning.way_out,
+            "shared_memory_bytes": tuning.budget.size(crate::tuner::Part::Shared).0,
+            "again": *needs != goal,
+        });
+        Ok(Map::from_iter([
+            ("msg".to_owned(), json!(tuning.budget.bar())),
+            ("tuned".to_owned(), tuned.clone()),
+            ("ansible_facts".to_owned(), json!({"postgresql_tuned": tuned})),
+        ]))
+    }
+}
+
+/// An override may not make the five differ between hosts.
+fn equal_five(results: &[(String, Map<String, Value>)]) -> Result<(), Fault> {
+    let Some(((first, one), rest)) = results.split_first() else { return Ok(()) };
+    let of = |result: &Map<String, Value>, name: &str| {
+        result.get("tuned").and_then(|tuned| tuned.pointer(&format!("/settings/{name}"))).cloned()
+    };
+    let by_site = |result: &Map<String, Value>, name: &str| {
+        let why = result.get("tuned").and_then(|tuned| tuned.pointer(&format!("/reasons/{name}")));
+        why.and_then(Value::as_str) == Some("set by the site")
+    };
+    for (name, _) in FIVE {
+        for (host, result) in rest {
+            let overridden = by_site(one, name) || by_site(result, name);
+            if overridden && of(one, name) != of(result, name) {
+                return Err(Fault::param("settings", format!("`{name}` differs between {first} and {host}"))
+                    .hint("a standby may not have less of it than its primary: set it for all hosts alike"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn file(args: &Args) -> Result<String, Fault> {
+    let instance = instance::Instance::decode(args)?;
+    Ok(args.str("file").unwrap_or_else(|| format!("{}/conf.d/50-ishprov.conf", instance.config_directory())))
+}
+
+/// The file system of pg_wal, or of the first folder above that exists; and what the program was built with.
+fn disk_ask(args: &Args) -> Result<Ask, Fault> {
+    let instance = instance::Instance::decode(args)?;
+    Ok(Ask::sh(format!(
+        "d={}/pg_wal\nwhile [ ! -d \"$d\" ]; do d=${{d%/*}}; [ -n \"$d\" ] || d=/; done\n\
+         set -- $(df -P -B 1 \"$d\" | tail -n 1)\nu=0\n\
+         case $d in */pg_wal) u=$(du -s -B 1 \"$d/.\" | cut -f 1) ;; esac\n\
+         printf 'wal_size\\t%s\\nwal_free\\t%s\\n' \"$2\" \"$(($4 + u))\"\n\
+         p={}\n[ -x \"$p\" ] || exit 0\nl=$(ldd \"$p\" 2>/dev/null) || exit 0\n\
+         case $l in *liblz4*) ;; *) printf 'lz4\\tno\\n' ;; esac\ncase $l in *libzstd*) ;; *) printf 'zstd\\tno\\n' ;; esac\n",
+        quote(&instance.data_directory),
+        quote(&instance.program("postgres")),
+    )))
+}
+
+fn floor_of(server: &Server) -> Result<Floor, Fault> {
+    let text: String = server.control.iter().map(|(label, value)| format!("{label}: {value}\n")).collect();
+    Floor::parse(&text)
+}
+
+fn count(args: &Args, name: &str) -> Result<Option<u32>, Fault> {
+    args.int(name)
+        .map(|number| {
+            u32::try_from(number)
+                .map_err(|_| Fault::param(name, format!("`{name}: {number}` is out of range")))
+        })
+        .transpose()
+}
+
+/// A size of the file that is in force.
+fn in_force(text: &str, name: &str) -> Option<Bytes> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix('='))?;
+    line.trim().trim_matches('\'').parse().ok()
+}
+
+fn hardware(
+    args: &Args,
+    facts: &Value,
+    wal_size: Option<Bytes>,
+    wal_free: Option<Bytes>,
+) -> Result<Hardware, Fault> {
+    let number = |path: &str| facts.pointer(path).and_then(Value::as_u64);
+    let missing = || {
+        Fault::task("the facts of the host are missing")
+            .hint("`gather_facts: true` in the play, or a `setup` task before this one")
+    };
+    let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    let ram = number("/ishprov/memory_bytes").ok_or_else(missing)?;
+    let cpus = number("/ishprov/cpus").ok_or_else(missing)?;
+    let cores = number("/processor_cores").unwrap_or(0) * number("/processor_count").unwrap_or(1);
+    let huge = args.bool("huge_pages").unwrap_or(false);
+    // An impossible reading of a file system that changes meanwhile is no reading.
+    let wal_free = wal_free.map(|free| wal_size.map_or(free, |size| free.min(size)));
+    Ok(Hardware {
+        ram: Bytes(ram),
+        cpus: small(cpus),
+        cores: small(cores),
+        swap: Bytes(number("/swaptotal_mb").unwrap_or(0) << 20),
+        disk: disk(args, facts)?,
+        wal_fs_size: wal_size,
+        wal_fs_free: wal_free,
+        huge_pages: if huge { HugePages::Granted } else { HugePages::Unproven },
+        numa_nodes: 1,
+        committed: None,
+    })
+}
+
+fn disk(args: &Args, facts: &Value) -> Result<Disk, Fault> {
+    if let Some(word) = args.str("disk") {
+        let kind = word.parse().map_err(|invalid| Fault::param("disk", format!("{invalid}")))?;
+        return Ok(Disk { kind, evidence: "said by the site".to_owned() });
+    }
+    let data = facts.pointer("/ishprov/data_directory");
+    let at = |name: &str| data.and_then(|data| data.get(name));
+    let device = at("device").and_then(Value::as_str).unwrap_or("unknown");
+    let guest = facts.pointer("/virtualization_role").and_then(Value::as_str) == Some("guest");
+    let evidence = |what: &str| format!("{device}: {what}");
+    Ok(match (at("nvme").and_then(Value::as_bool), at("rotational").and_then(Value::as_bool)) {
+        (Some(true), _) => Disk { kind: DiskKind::Nvme, evidence: evidence("NVMe, says the kernel") },
+        (_, Some(false)) => Disk { kind: DiskKind::Ssd, evidence: evidence("not rotating, says the kernel") },
+        // A virtual disk is called rotating when nobody said otherwise.
+        (_, Some(true)) if guest => Disk {
+            kind: DiskKind::Unknown,
+            evidence: evidence("a virtual disk, of which the kernel knows nothing"),
+        },
+        (_, Some(true)) => Disk { kind: DiskKind::Hdd, evidence: evidence("rotating, says the kernel") },
+        _ => Disk { kind: DiskKind::Unknown, evidence: "nothing is known of the disk".to_owned() },
+    })
+}
