@@ -13,8 +13,7 @@ use super::lineinfile::bare;
 use super::user::account_name;
 use super::{Args, Change, Kind, Module, Nature, Param, Spec, Verdict};
 use crate::diag::Fault;
-use crate::shell::{Action, Answers, Ask, Output, Put, Run, quote};
-use serde_json::{Map, Value};
+use crate::shell::{Action, Answers, Ask, Put, Run, quote};
 
 /// The module `cron`.
 pub struct Cron;

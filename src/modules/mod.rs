@@ -22,6 +22,7 @@ mod fail;
 mod file;
 mod group;
 mod hostname;
+mod ini_file;
 pub mod instance;
 mod lineinfile;
 mod mode;
@@ -281,6 +282,7 @@ pub static MODULES: &[&dyn AnyModule] = table![
     file::File,
     group::Group,
     hostname::Hostname,
+    ini_file::IniFile,
     lineinfile::LineInFile,
     postgresql_cluster::PostgresqlCluster,
     postgresql_hba::PostgresqlHba,
