@@ -226,7 +226,7 @@ impl Module for Apt {
             },
         };
         for spec in &params.specs {
-            check(spec, params.state)?;
+            debian::check(spec, params.state == State::Latest)?;
         }
         let asked = args.has("name") || params.update_cache || params.upgrade.is_some();
         if !asked && !args.has("upgrade") && !params.autoremove && !params.autoclean && !params.clean {
@@ -446,29 +446,6 @@ fn output(answers: &Answers, ask: &Ask) -> Result<String, Fault> {
     let last = error.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
     Err(Fault::task(format!("apt cannot tell what is to be done: {}", last.trim()))
         .note(error.trim().to_owned()))
-}
-
-fn check(spec: &str, state: State) -> Result<(), Fault> {
-    let name = bare(spec);
-    let plain = |c: char| c.is_ascii_alphanumeric() || "+-.:".contains(c);
-    let fault = |why: String| Err(Fault::param("name", why));
-    if spec.contains("://") || spec.ends_with(".deb") {
-        return fault(format!("`{spec}` is a file; apt takes names of packages here"));
-    }
-    if name.ends_with(['>', '<', '!']) {
-        return fault(format!("`{spec}` compares versions"))
-            .map_err(|fault| fault.hint("`name=1.2.*` wants a version"));
-    }
-    if name.is_empty() || !name.chars().all(plain) || !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
-        return fault(format!("`{name}` is no name of a package"));
-    }
-    match spec.split_once('=') {
-        Some((_, "")) => fault(format!("`{spec}` names no version")),
-        Some(_) if state == State::Latest => {
-            fault(format!("`{spec}` wants a version, and `state: latest` another"))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Whether it is to be installed or upgraded.

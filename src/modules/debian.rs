@@ -1,5 +1,6 @@
 //! What `apt-get`, `apt-cache` and `dpkg` say, parsed; and the scripts that drive them without a question asked.
 
+use crate::diag::Fault;
 use crate::shell::{Run, join, quote};
 use std::collections::HashMap;
 
@@ -146,6 +147,28 @@ fn run(script: String, shown: String) -> Run {
 /// The name in `name=version`, `name/release`, `name:arch=version`.
 pub fn bare(spec: &str) -> &str {
     spec.split(['=', '/']).next().unwrap_or(spec)
+}
+
+/// Refuses what is no package's name, or names a version where `latest` names another.
+pub fn check(spec: &str, latest: bool) -> Result<(), Fault> {
+    let name = bare(spec);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "+-.:".contains(c);
+    let fault = |why: String| Err(Fault::param("name", why));
+    if spec.contains("://") || spec.ends_with(".deb") {
+        return fault(format!("`{spec}` is a file; apt takes names of packages here"));
+    }
+    if name.ends_with(['>', '<', '!']) {
+        return fault(format!("`{spec}` compares versions"))
+            .map_err(|fault| fault.hint("`name=1.2.*` wants a version"));
+    }
+    if name.is_empty() || !name.chars().all(plain) || !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        return fault(format!("`{name}` is no name of a package"));
+    }
+    match spec.split_once('=') {
+        Some((_, "")) => fault(format!("`{spec}` names no version")),
+        Some(_) if latest => fault(format!("`{spec}` wants a version, and `state: latest` another")),
+        _ => Ok(()),
+    }
 }
 
 /// Age of the package lists: `now`, `lists` and `sources` in seconds since 1970, and whether there are any.

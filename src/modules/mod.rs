@@ -20,12 +20,15 @@ mod debug;
 mod dpkg_selections;
 mod fail;
 mod file;
+mod getent;
 mod group;
 mod hostname;
 mod ini_file;
 pub mod instance;
 mod lineinfile;
 mod mode;
+mod modprobe;
+mod package_facts;
 mod pattern;
 mod postgresql_cluster;
 mod postgresql_hba;
@@ -37,7 +40,9 @@ mod postgresql_user;
 mod psql;
 mod replace;
 mod scram;
+mod script;
 mod service;
+mod service_facts;
 mod set_fact;
 mod setup;
 mod shell;
@@ -48,6 +53,7 @@ mod standby_scripts;
 mod stat;
 mod sysctl;
 mod template;
+mod timezone;
 mod tls;
 mod tls_ca;
 mod tls_cert;
@@ -280,10 +286,13 @@ pub static MODULES: &[&dyn AnyModule] = table![
     dpkg_selections::DpkgSelections,
     fail::Fail,
     file::File,
+    getent::Getent,
     group::Group,
     hostname::Hostname,
     ini_file::IniFile,
     lineinfile::LineInFile,
+    modprobe::Modprobe,
+    package_facts::PackageFacts,
     postgresql_cluster::PostgresqlCluster,
     postgresql_hba::PostgresqlHba,
     postgresql_ping::PostgresqlPing,
@@ -292,7 +301,9 @@ pub static MODULES: &[&dyn AnyModule] = table![
     postgresql_standby::PostgresqlStandby,
     postgresql_user::PostgresqlUser,
     replace::Replace,
+    script::Script,
     service::Service,
+    service_facts::ServiceFacts,
     set_fact::SetFact,
     setup::Setup,
     shell::Shell,
@@ -300,6 +311,7 @@ pub static MODULES: &[&dyn AnyModule] = table![
     stat::Stat,
     sysctl::Sysctl,
     template::Template,
+    timezone::Timezone,
     tls_ca::TlsCa,
     tls_cert::TlsCert,
     ufw::Ufw,

@@ -70,7 +70,8 @@ impl Module for Setup {
     }
 
     fn diff(_params: &Params, found: &Map<String, Value>) -> Result<Verdict<()>, Fault> {
-        Ok(Verdict::InState(format!("{} facts", found.len())))
+        let facts = if found.len() == 1 { "fact" } else { "facts" };
+        Ok(Verdict::InState(format!("{} {facts}", found.len())))
     }
 
     fn show(_params: &Params, _found: &Map<String, Value>, _diff: &()) -> Vec<Change> {

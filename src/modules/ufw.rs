@@ -265,7 +265,7 @@ impl Module for Ufw {
             policy: params
                 .policy
                 .as_ref()
-                .is_some_and(|(direction, policy)| found.policy(direction) != target(policy)),
+                .is_some_and(|(direction, policy)| found.policy(direction) != ufw_rule::target(policy)),
             logging: params.logging.as_ref().is_some_and(|level| *level != found.logging),
             state: params.state.filter(|state| match state {
                 State::Enabled => !running,
@@ -292,7 +292,7 @@ impl Module for Ufw {
         if let (Some((direction, policy)), true) = (&params.policy, diff.policy) {
             changes.push(Change::field(
                 format!("policy of {direction}"),
-                source(found.policy(direction)),
+                ufw_rule::source(found.policy(direction)),
                 policy,
             ));
         }
@@ -377,24 +377,6 @@ impl Found {
     fn policy(&self, direction: &str) -> &str {
         let at = DIRECTIONS.iter().position(|(name, _)| *name == direction).unwrap_or(0);
         &self.policies[at]
-    }
-}
-
-/// iptables' name of a policy.
-fn target(policy: &str) -> &'static str {
-    match policy {
-        "allow" => "accept",
-        "reject" => "reject",
-        _ => "drop",
-    }
-}
-
-/// ufw's name of iptables' policy.
-fn source(target: &str) -> &str {
-    match target {
-        "accept" => "allow",
-        "drop" => "deny",
-        other => other,
     }
 }
 

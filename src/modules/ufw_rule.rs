@@ -317,6 +317,24 @@ pub fn ports(param: &str, text: &str) -> Result<(Option<String>, Option<String>)
     Ok((Some(texts.collect::<Vec<_>>().join(",")), proto))
 }
 
+/// iptables' name of a policy.
+pub fn target(policy: &str) -> &'static str {
+    match policy {
+        "allow" => "accept",
+        "reject" => "reject",
+        _ => "drop",
+    }
+}
+
+/// ufw's name of iptables' policy.
+pub fn source(target: &str) -> &str {
+    match target {
+        "accept" => "allow",
+        "drop" => "deny",
+        other => other,
+    }
+}
+
 fn unhex(hex: &str) -> String {
     let bytes = hex
         .as_bytes()
