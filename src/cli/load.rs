@@ -495,7 +495,28 @@ impl World {
             // What is not in the lab does not exist for this run, not even for `delegate_to`.
             names.retain(|name| inside.contains(name) || self.is_local(name));
         }
-        names.into_iter().map(|name| (name.clone(), self.setup(&name, args, check))).collect()
+        let mut setups: HashMap<String, HostSetup> =
+            names.into_iter().map(|name| (name.clone(), self.setup(&name, args, check))).collect();
+        // What a host's inventory says of it is known to the others before anybody is connected.
+        let known =
+            setups.iter().map(|(name, setup)| (name.clone(), Value::Object(self.written_vars(&setup.scope))));
+        let known = Value::Object(known.collect());
+        setups.values_mut().for_each(|setup| setup.scope.set_magic("hostvars", known.clone()));
+        setups
+    }
+
+    /// A host's own variables as far as they can be rendered without facts.
+    fn written_vars(&self, scope: &HostScope) -> Map<String, Value> {
+        let shared = scope.shared();
+        let names =
+            scope.own_names().into_iter().chain(["inventory_hostname".to_owned(), "group_names".to_owned()]);
+        let rendered = names.filter_map(|name| match scope.get(&name)? {
+            Variable::Node(node) => {
+                self.templates.render_value(&node, &shared).ok().map(|value| (name, value))
+            }
+            Variable::Value(value) => Some((name, (*value).clone())),
+        });
+        rendered.collect()
     }
 
     /// Shows every finding; whether one of them is an error.

@@ -19,6 +19,8 @@ pub struct TextConsole {
     hosts: Vec<String>,
     /// Those that are still on their way.
     active: BTreeSet<String>,
+    /// The last step each host is through with: it does not come back to earlier ones.
+    passed: BTreeMap<String, usize>,
     /// Tasks some hosts have been through.
     open: BTreeMap<usize, Task>,
     bar: Option<ProgressBar>,
@@ -53,6 +55,7 @@ impl TextConsole {
             check,
             hosts: Vec::new(),
             active: BTreeSet::new(),
+            passed: BTreeMap::new(),
             open: BTreeMap::new(),
             bar,
             diagnostics: Vec::new(),
@@ -89,6 +92,8 @@ impl TextConsole {
         }
         if !done.more || done.status == Status::Failed {
             task.finished.insert(done.host.clone());
+            let passed = self.passed.entry(done.host.clone()).or_default();
+            *passed = done.step.max(*passed);
             self.flush(false);
         }
     }
@@ -98,7 +103,11 @@ impl TextConsole {
         let finished: Vec<usize> = self
             .open
             .iter()
-            .take_while(|(_, task)| all || self.active.iter().all(|host| task.finished.contains(host)))
+            .take_while(|(step, task)| {
+                let through =
+                    |host: &String| task.finished.contains(host) || self.passed.get(host) > Some(*step);
+                all || self.active.iter().all(through)
+            })
             .map(|(step, _)| *step)
             .collect();
         for step in finished {
@@ -249,6 +258,7 @@ impl Console for TextConsole {
             Event::Play { name, hosts } => {
                 self.flush(true);
                 self.hosts = hosts.clone();
+                self.passed.clear();
                 self.active = hosts.iter().cloned().collect();
                 let head = format!("PLAY [{name}] ");
                 let tail =

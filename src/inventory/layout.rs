@@ -8,6 +8,9 @@ const IGNORED: &[&str] =
 /// Endings of vars files, in the order in which they are looked for.
 const ENDINGS: &[&str] = &["", ".yml", ".yaml", ".json"];
 
+/// Folder that made passwords are kept in: no inventory.
+const SECRETS: &str = "secrets/";
+
 /// What to read of a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Layout {
@@ -42,7 +45,8 @@ pub struct Shadowed {
 /// For an inventory that is a single file, and for a playbook, pass the files of its folder and use
 /// [`Layout::vars`] only.
 pub fn layout(files: &[String]) -> Layout {
-    let mut files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let mut files: Vec<&str> =
+        files.iter().map(String::as_str).filter(|path| !path.starts_with(SECRETS)).collect();
     files.sort_by(|a, b| a.split('/').cmp(b.split('/')));
     let mut layout = Layout {
         sources: files.iter().filter(|path| is_source(path)).map(|path| (*path).to_owned()).collect(),

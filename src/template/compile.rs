@@ -23,8 +23,8 @@ pub(super) struct Compiled {
 
 /// What runs.
 pub(super) enum Program {
-    /// One expression.
-    Expr(Expression<'static, 'static>),
+    /// One expression; the line ends after `}}` are kept when it gives a text.
+    Expr { expr: Expression<'static, 'static>, tail: String },
     /// Text with templates in it.
     Text(Template<'static, 'static>),
 }
@@ -48,7 +48,9 @@ pub(super) fn text(source: &str) -> Result<Arc<Compiled>, SyntaxFault> {
 
 /// A bare expression, as in `when:`.
 pub(super) fn expression(source: &str) -> Result<Arc<Compiled>, SyntaxFault> {
-    cached(&EXPRESSIONS, source, |source| compile_expression(source, 0..source.len(), Backslashes::Escapes))
+    cached(&EXPRESSIONS, source, |source| {
+        compile_expression(source, 0..source.len(), String::new(), Backslashes::Escapes)
+    })
 }
 
 type Cache = RwLock<HashMap<String, Arc<Compiled>>>;
@@ -83,21 +85,13 @@ impl Compiled {
     /// The part that was compiled, without the blanks around it.
     pub fn whole(&self) -> Range<usize> {
         let end = match &self.program {
-            Program::Expr(_) if self.base > 0 => self.source.trim_end_matches('\n').len().saturating_sub(2),
+            Program::Expr { tail, .. } if self.base > 0 => self.source.len().saturating_sub(tail.len() + 2),
             _ => self.source.len(),
         };
         let part = self.source.get(self.base..end).unwrap_or_default();
         let blanks = part.len() - part.trim_start().len();
         let start = self.base + blanks;
         start..start + part.trim().trim_end_matches('-').trim_end().len()
-    }
-
-    /// A rendered text as Ansible ends it; bare expressions have no line ends to keep.
-    pub fn ended(&self, text: String) -> String {
-        match &self.program {
-            Program::Expr(_) if self.base == 0 => text,
-            _ => restore_line_ends(&self.source, text),
-        }
     }
 
     /// Where the part that was compiled starts.
@@ -108,7 +102,8 @@ impl Compiled {
 
 fn compile_text(source: &str) -> Result<Compiled, SyntaxFault> {
     if let Some((start, end)) = single(source) {
-        if let Ok(compiled) = compile_expression(source, start..end, Backslashes::Literal) {
+        let tail = source.get(source.trim_end_matches('\n').len()..).unwrap_or_default().to_owned();
+        if let Ok(compiled) = compile_expression(source, start..end, tail, Backslashes::Literal) {
             return Ok(compiled);
         }
     }
@@ -123,6 +118,7 @@ fn compile_text(source: &str) -> Result<Compiled, SyntaxFault> {
 fn compile_expression(
     source: &str,
     part: Range<usize>,
+    tail: String,
     backslashes: Backslashes,
 ) -> Result<Compiled, SyntaxFault> {
     let Range { start, end } = part;
@@ -135,12 +131,18 @@ fn compile_expression(
     })?;
     let rewritten = reading.rewrite(inner, backslashes);
     let expr = base().compile_expression_owned(rewritten.text.clone()).map_err(|error| place(&error))?;
-    Ok(Compiled { source: source.to_owned(), program: Program::Expr(expr), reading, rewritten, base: start })
+    Ok(Compiled {
+        source: source.to_owned(),
+        program: Program::Expr { expr, tail },
+        reading,
+        rewritten,
+        base: start,
+    })
 }
 
 /// The inside of a text that may be exactly one `{{ expression }}`.
 fn single(source: &str) -> Option<(usize, usize)> {
-    let text = source.strip_suffix('\n').unwrap_or(source);
+    let text = source.trim_end_matches('\n');
     let inner = text.strip_prefix("{{")?.strip_suffix("}}")?;
     let start = 2 + usize::from(inner.starts_with(['-', '+']));
     let end = text.len() - 2 - usize::from(inner.ends_with('-'));
@@ -158,18 +160,9 @@ pub(super) fn read_template(source: &str, syntax: SyntaxConfig) -> Result<Readin
 /// Marks a template name that is the text itself, so that no file name can be mistaken for one.
 pub(super) const TEXT_MARK: char = '\u{1}';
 
-/// Ansible's settings: a line end behind a block goes. The last one of the text goes too, and is put back after
-/// rendering where it is missing then (see [`restore_line_ends`]).
+/// Ansible's settings: a line end behind a block goes, the last one of the text stays.
 pub(super) fn syntax() -> SyntaxConfig {
-    SyntaxConfig::builder().trim_blocks(true).build().unwrap_or_default()
-}
-
-/// Ansible ends a rendered text with as many line ends as its source has, unless it has more anyway.
-pub(super) fn restore_line_ends(source: &str, mut text: String) -> String {
-    let count = |text: &str| text.len() - text.trim_end_matches('\n').len();
-    let missing = count(source).saturating_sub(count(&text));
-    text.push_str(&"\n".repeat(missing));
-    text
+    SyntaxConfig::builder().trim_blocks(true).keep_trailing_newline(true).build().unwrap_or_default()
 }
 
 /// Unknown filters and tests are faults of the text, found before anything runs.

@@ -7,7 +7,6 @@ use super::syntax::{HARD, REMAINDER, SOFT, TOLERANT_FILTERS};
 use super::{functions, python, tests};
 use minijinja::value::{Kwargs, Rest, Value, ValueKind, ValueOrKwargs};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior};
-use std::cmp::Ordering;
 use std::sync::LazyLock;
 
 /// The environment of texts in YAML: a template's name is its text, so that each is compiled once.
@@ -56,10 +55,6 @@ fn build() -> Environment<'static> {
         if value.downcast_object_ref::<Missing>().is_some() { Value::UNDEFINED } else { value.clone() }
     });
     env.add_filter(REMAINDER, remainder);
-    env.add_filter("__lt", |left: &Value, right: &Value| order(left, right).map(Ordering::is_lt));
-    env.add_filter("__le", |left: &Value, right: &Value| order(left, right).map(Ordering::is_le));
-    env.add_filter("__gt", |left: &Value, right: &Value| order(left, right).map(Ordering::is_gt));
-    env.add_filter("__ge", |left: &Value, right: &Value| order(left, right).map(Ordering::is_ge));
     env.add_filter("default", default);
     env.add_filter("d", default);
     for (name, test) in tests::all() {
@@ -116,28 +111,6 @@ fn remainder(left: &Value, right: &Value) -> Result<Value, Error> {
         return Err(zero());
     }
     Ok(Value::from(left - right * (left / right).floor()))
-}
-
-/// Python's order: numbers, texts and lists among themselves. The engine would order a text and a number by their
-/// types and never say so.
-fn order(left: &Value, right: &Value) -> Result<Ordering, Error> {
-    if let (Some(left), Some(right)) = (left.as_str(), right.as_str()) {
-        return Ok(left.cmp(right));
-    }
-    if let (Some(left), Some(right)) = (left.as_i64(), right.as_i64()) {
-        return Ok(left.cmp(&right));
-    }
-    let (left, right) = (lazy::to_json(left)?, lazy::to_json(right)?);
-    python::compare(&left, &right).ok_or_else(|| {
-        let (left, right) = (python::type_name(&left), python::type_name(&right));
-        let error = Error::new(ErrorKind::InvalidOperation, format!("{left} and {right} have no order"));
-        match left == "a text" || right == "a text" {
-            true => {
-                error.with_source(super::errors::Hint("make both numbers: `| int` or `| float`".to_owned()))
-            }
-            false => error,
-        }
-    })
 }
 
 /// Prints a value into the text around it.

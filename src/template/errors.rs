@@ -146,7 +146,7 @@ pub(super) fn explain(
         return named(compiled, session, &range, place)
             .unwrap_or_else(|| unnamed(compiled, session, range, place));
     }
-    let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+    let detail = error.detail().unwrap_or("the expression failed").to_owned();
     // An operator that met an undefined value says so only in passing.
     if detail.contains("undefined")
         && let Some(diagnostic) = named(compiled, session, &range, place)

@@ -33,7 +33,7 @@ pub(super) fn register(env: &mut Environment<'static>) {
     env.add_function("undef", |args: Rest<ValueOrKwargs>| -> Result<Value, Error> {
         let mut args = env::arguments("undef", &args.into_values(), true)?;
         let hint = args.text("hint").ok().flatten().unwrap_or_else(|| "a value must be given".to_owned());
-        Err(super::errors::carry(crate::diag::Diagnostic::error(super::errors::Undefined::CODE, hint)))
+        Err(Error::new(ErrorKind::InvalidOperation, hint))
     });
 }
 

@@ -74,15 +74,13 @@ impl Session {
     pub fn run(self: &Arc<Self>, compiled: &Compiled, span: Span) -> Result<Value, Diagnostic> {
         let fail = |error| errors::diagnose(&error, compiled, self, span);
         match &compiled.program {
-            Program::Expr(expr) => {
+            Program::Expr { expr, tail } => {
                 let value = expr.eval(self.root()).map_err(fail)?;
                 if value.is_undefined() {
                     return Err(fail(lazy::undefined()));
                 }
                 match value.as_str() {
-                    Some(text) if compiled.source.ends_with('\n') => {
-                        Ok(Value::from(compiled.ended(text.to_owned())))
-                    }
+                    Some(text) if !tail.is_empty() => Ok(Value::from(format!("{text}{tail}"))),
                     _ => Ok(value),
                 }
             }
@@ -96,7 +94,7 @@ impl Session {
                     lazy::to_json(value).is_ok_and(|value| super::python::print(&value) == text)
                 }) {
                     Some(value) => Ok(value),
-                    None => Ok(Value::from(compiled.ended(text))),
+                    None => Ok(Value::from(text)),
                 }
             }
         }

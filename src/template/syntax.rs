@@ -43,7 +43,8 @@ pub(super) struct Reading {
     /// Names of templates that are included, imported or extended by a constant name.
     pub includes: Vec<(String, Range<usize>)>,
     edits: Vec<Edit>,
-    operators: Vec<Operator>,
+    /// `%` operators: the end of the left side and the start of the right.
+    remainders: Vec<Range<usize>>,
     scopes: Vec<BTreeSet<String>>,
     /// Text literals, and whether they stand inside `{{ }}`.
     literals: Vec<(Range<usize>, bool)>,
@@ -57,28 +58,6 @@ pub(super) enum Backslashes {
     Literal,
     /// As Python escapes; an escape that Python does not know is itself: conditions and template files.
     Escapes,
-}
-
-/// An operator that becomes a filter of its left side.
-#[derive(Debug, Clone)]
-struct Operator {
-    /// From the end of the left side to the start of the right.
-    between: Range<usize>,
-    sign: &'static str,
-    /// What takes its place.
-    filter: &'static str,
-}
-
-/// Operators in which Python and the engine differ: `%` also formats texts, and unlike things have no order.
-fn replaced(op: &BinOpKind) -> Option<(&'static str, &'static str)> {
-    match op {
-        BinOpKind::Rem => Some(("%", "|__rem(")),
-        BinOpKind::Lte => Some(("<=", "|__le(")),
-        BinOpKind::Gte => Some((">=", "|__ge(")),
-        BinOpKind::Lt => Some(("<", "|__lt(")),
-        BinOpKind::Gt => Some((">", "|__gt(")),
-        _ => None,
-    }
 }
 
 /// Text to put in the place of `delete` bytes at `at`.
@@ -139,11 +118,10 @@ impl Reading {
             let text = source.get(range.clone()).unwrap_or_default();
             double_backslashes(text, range.start, literal, &mut edits);
         }
-        for operator in &self.operators {
+        for between in &self.remainders {
             // Between the two sides stand only blanks, parentheses and the operator.
-            if let Some(at) = source.get(operator.between.clone()).and_then(|text| text.find(operator.sign)) {
-                let at = operator.between.start + at;
-                edits.push(Edit { at, delete: operator.sign.len(), insert: operator.filter });
+            if let Some(at) = source.get(between.clone()).and_then(|text| text.find('%')) {
+                edits.push(Edit { at: between.start + at, delete: 1, insert: "|__rem(" });
             }
         }
         // Openings and closings never share an offset, and openings are all alike: a stable sort keeps the nesting.
@@ -324,11 +302,12 @@ impl Reading {
             Expr::BinOp(op) => {
                 self.expr(&op.left, false);
                 self.expr(&op.right, tolerant && matches!(op.op, BinOpKind::ScAnd | BinOpKind::ScOr));
-                if let Some((sign, filter)) = replaced(&op.op) {
+                if matches!(op.op, BinOpKind::Rem) {
+                    // Python's `%` also formats texts: it becomes a filter that does both.
                     let (left, right) = (range(&op.left), range(&op.right));
                     self.wrap(left.clone(), ")");
                     self.edits.push(Edit { at: right.end, delete: 0, insert: ")" });
-                    self.operators.push(Operator { between: left.end..right.start, sign, filter });
+                    self.remainders.push(left.end..right.start);
                 }
             }
             Expr::Compare(compare) => {
