@@ -21,7 +21,7 @@
 //!   postgresql_rollout: {version: 15, primary: "{{ groups['primary'] | first }}"}
 
 use super::server::{FIVE, Live, Server};
-use super::topology::{PRIMARY, Picture, REBUILD, Role, Wanted, decide, read, unsettled};
+use super::topology::{MEMBERS, PRIMARY, Picture, REBUILD, Role, Wanted, decide, read, unsettled};
 use super::{Act, AnyProcedure, Member, Round};
 use crate::diag::Fault;
 use crate::modules::{Args, Change, Kind, Nature, Param, Spec, instance};
@@ -44,6 +44,7 @@ static SPEC: Spec = Spec {
         instance::CLUSTER,
         instance::DATA_DIRECTORY,
         PRIMARY,
+        MEMBERS,
         REBUILD,
         Param::new("start", Kind::Bool, "Start servers that do not run").default("true"),
         Param::new("restart", Kind::Bool, "Restart where a setting takes it; `false` only names what waits")
@@ -178,7 +179,7 @@ impl Crew<'_> {
         }
         let mut acts = Vec::new();
         for (index, host, server, role) in chosen {
-            self.can_start(host, server, role)?;
+            self.can_start(host, server)?;
             acts.push(Act {
                 host: host.to_owned(),
                 why: format!("start the {}", role.name()),
@@ -189,9 +190,9 @@ impl Crew<'_> {
         Ok(Some(Round { acts, notes: self.picture.notes.clone(), ..Round::default() }))
     }
 
-    /// A standby whose files give less of the five than the primary runs with would not start.
-    fn can_start(&self, host: &str, server: &Server, role: Role) -> Result<(), Fault> {
-        if role == Role::Standby && server.system_identifier().is_none() {
+    /// A server whose control file is unreadable is not touched.
+    fn can_start(&self, host: &str, server: &Server) -> Result<(), Fault> {
+        if server.system_identifier().is_none() {
             return Err(Fault::task(format!("the control file of {host} cannot be read"))
                 .hint("its data directory is damaged: rebuild it"));
         }
@@ -251,7 +252,10 @@ impl Crew<'_> {
             return self.wait(closed).map(Some);
         }
         if let Some(standby) = healed.or_else(|| rising.first()) {
-            return self.restart(standby, "before the primary").map(Some);
+            let primary_waits = waiting.iter().any(|(_, _, _, _, role)| *role == Role::Primary);
+            return self
+                .restart(standby, if primary_waits { "before the primary" } else { "alone" })
+                .map(Some);
         }
         if let Some(primary) = waiting.iter().find(|(_, _, _, _, role)| *role == Role::Primary) {
             self.standbys_can_follow(primary.2)?;

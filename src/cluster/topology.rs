@@ -37,24 +37,19 @@ static SPEC: Spec = Spec {
     nature: Nature::State,
     free_form: None,
     open: false,
-    params: &[
-        instance::VERSION,
-        instance::CLUSTER,
-        instance::DATA_DIRECTORY,
-        PRIMARY,
-        Param::new(
-            "members",
-            Kind::List,
-            "Hosts that belong to the cluster: a new one is only made when none of them is missing",
-        ),
-        REBUILD,
-    ],
+    params: &[instance::VERSION, instance::CLUSTER, instance::DATA_DIRECTORY, PRIMARY, MEMBERS, REBUILD],
 };
 
 /// The parameter `primary`.
 pub const PRIMARY: Param =
     Param::new("primary", Kind::Str, "The host that a new cluster's primary shall be, by the inventory")
         .required();
+/// The parameter `members`.
+pub const MEMBERS: Param = Param::new(
+    "members",
+    Kind::List,
+    "Hosts that belong to the cluster: while one is missing, no new cluster is made and no stopped primary started",
+);
 /// The parameter `rebuild`.
 pub const REBUILD: Param = Param::new(
     "rebuild",
@@ -174,6 +169,13 @@ impl Wanted {
     }
 }
 
+impl Wanted {
+    /// A member that is not among the hosts found.
+    fn missing(&self, found: &[Host]) -> Option<&String> {
+        self.members.iter().find(|name| !found.iter().any(|(host, _)| host == *name))
+    }
+}
+
 impl Role {
     /// The word for it.
     pub fn name(self) -> &'static str {
@@ -247,6 +249,16 @@ pub fn decide(found: &[(String, Server)], wanted: &Wanted) -> Result<Picture, Fa
         .hint("stop it by hand first, when another host is the primary you want"));
     }
     let Some((_, leader)) = lead(&clusters)? else { return fresh(found, wanted) };
+    if let (None, Some(missing)) = (&leader.1.live, wanted.missing(found)) {
+        return Err(Fault::param("members", format!("no primary runs, and {missing} is missing"))
+            .note(format!(
+                "{} would start as primary, but {missing} may have been promoted since it stopped",
+                leader.0
+            ))
+            .hint(format!(
+                "bring {missing} back, or take it out of the inventory when it is gone for good"
+            )));
+    }
     let (primary, identifier) = (leader.0.clone(), leader.1.system_identifier().map(str::to_owned));
     same_cluster(&clusters, leader)?;
     let mut notes = Vec::new();
@@ -372,13 +384,12 @@ fn foreign(other: &Host, leader: &Host) -> Fault {
 }
 
 fn fresh(found: &[Host], wanted: &Wanted) -> Result<Picture, Fault> {
-    let here = |name: &String| found.iter().any(|(host, _)| host == name);
-    if let Some(missing) = wanted.members.iter().find(|name| !here(name)) {
+    if let Some(missing) = wanted.missing(found) {
         return Err(Fault::param("members", format!("{missing} is missing, and nobody else holds data"))
             .note("it may hold the cluster: a new one is not made")
             .hint("bring the host back, or take it out of the inventory"));
     }
-    if !here(&wanted.primary) {
+    if !found.iter().any(|(host, _)| *host == wanted.primary) {
         return Err(Fault::param("primary", format!("{} is no host of this play", wanted.primary)));
     }
     let role = |(host, server): &Host| match server.data {
@@ -484,6 +495,8 @@ mod tests {
             rebuild: Vec::new(),
         };
         assert_eq!(picture("pg1: empty", &all), "refused: pg2 is missing, and nobody else holds data");
+        assert_eq!(picture("pg1: data", &all), "refused: no primary runs, and pg2 is missing");
+        assert_eq!(picture("pg1: primary", &all), "primary pg1: pg1 primary");
         let rebuild = Wanted { rebuild: vec!["pg2".to_owned()], ..all };
         assert_eq!(
             picture("pg1: primary | pg2: id=88", &rebuild),

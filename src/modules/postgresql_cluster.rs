@@ -260,10 +260,12 @@ impl Module for PostgresqlCluster {
             Diff::Adopt => {
                 let samples = format!("/usr/share/postgresql/{}", instance.version);
                 format!(
-                    "set -e\n{}for f in postgresql.conf pg_hba.conf pg_ident.conf; do\n \
-                     # pg_createcluster moves these to /etc/postgresql; a clone of a Debian cluster has none.\n \
-                     [ -e {data}/$f ] || install -o postgres -g postgres -m 0640 {samples}/$f.sample {data}/$f\n\
-                     done\n{}\n{}",
+                    "set -e\n{}\
+                     # pg_createcluster moves these to /etc/postgresql; a clone of a Debian cluster has none.\n\
+                     own() {{ [ -e {data}/\"$1\" ] || install -o postgres -g postgres -m 0640 \"$2\" {data}/\"$1\"; }}\n\
+                     own postgresql.conf {samples}/postgresql.conf.sample\nown pg_ident.conf {samples}/pg_ident.conf.sample\n\
+                     [ -e {data}/pg_hba.conf ] || {{\n own pg_hba.conf /dev/null\n \
+                     printf 'local all postgres peer\\nlocal all all peer\\n' >{data}/pg_hba.conf\n}}\n{}\n{}",
                     emptied_config(instance),
                     create(params, false),
                     includes(instance)
