@@ -31,12 +31,19 @@ mod modprobe;
 mod package_facts;
 mod pattern;
 mod postgresql_cluster;
+mod postgresql_db;
+mod postgresql_ext;
 mod postgresql_hba;
+mod postgresql_membership;
 mod postgresql_ping;
+mod postgresql_privs;
+mod postgresql_query;
+mod postgresql_schema;
 mod postgresql_set;
 mod postgresql_slot;
 mod postgresql_standby;
 mod postgresql_user;
+mod privs_catalog;
 mod psql;
 mod replace;
 mod scram;
@@ -294,8 +301,14 @@ pub static MODULES: &[&dyn AnyModule] = table![
     modprobe::Modprobe,
     package_facts::PackageFacts,
     postgresql_cluster::PostgresqlCluster,
+    postgresql_db::PostgresqlDb,
+    postgresql_ext::PostgresqlExt,
     postgresql_hba::PostgresqlHba,
+    postgresql_membership::PostgresqlMembership,
     postgresql_ping::PostgresqlPing,
+    postgresql_privs::PostgresqlPrivs,
+    postgresql_query::PostgresqlQuery,
+    postgresql_schema::PostgresqlSchema,
     postgresql_set::PostgresqlSet,
     postgresql_slot::PostgresqlSlot,
     postgresql_standby::PostgresqlStandby,

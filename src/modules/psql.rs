@@ -90,8 +90,8 @@ impl Step {
 }
 
 /// Settings of our sessions: the text of statements and answers means the same on every server.
-const OPTIONS: &str = "-c standard_conforming_strings=on -c client_min_messages=warning -c DateStyle=ISO \
-                       -c IntervalStyle=iso_8601 -c lc_messages=C -c bytea_output=hex -c search_path=pg_catalog,public";
+const OPTIONS: &str =
+    "-c standard_conforming_strings=on -c client_min_messages=warning -c DateStyle=ISO -c bytea_output=hex";
 
 impl Session {
     /// The session that a task's parameters name; `db_param` is the parameter of the database.
@@ -110,11 +110,6 @@ impl Session {
             db_param,
             skip_standby: args.str("on_standby").as_deref() == Some("skip"),
         })
-    }
-
-    /// The same server's database `db`.
-    pub fn on(&self, db: &str) -> Self {
-        Self { db: db.to_owned(), ..self.clone() }
     }
 
     /// Asks for one JSON value, an SQL expression.
@@ -172,7 +167,7 @@ impl Session {
         let mut words = format!(
             "PGOPTIONS={} PGCLIENTENCODING=UTF8 PGCONNECT_TIMEOUT=10 PGAPPNAME=ishprov PGDATABASE={} psql {flags} \
              -v ON_ERROR_STOP=1 -p {}",
-            quote(format!("{OPTIONS} {options}").trim_end()),
+            quote(&words(&[OPTIONS, self.messages(), options])),
             quote(&self.db),
             self.port
         );
@@ -182,6 +177,11 @@ impl Session {
             }
         }
         words
+    }
+
+    /// Messages that we can read; only a superuser may ask for them.
+    fn messages(&self) -> &'static str {
+        if self.user.is_none() { "-c lc_messages=C" } else { "" }
     }
 
     /// What a failed session comes to.
@@ -287,4 +287,16 @@ pub(super) fn setting(value: &Value) -> Option<String> {
         Value::String(text) => Some(text.clone()),
         _ => None,
     }
+}
+
+fn words(parts: &[&str]) -> String {
+    parts.iter().copied().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// Names that PostgreSQL can hold; `param` is to blame.
+pub(super) fn names(param: &str, given: Vec<String>) -> Result<Vec<String>, Fault> {
+    for name in &given {
+        ident(param, name)?;
+    }
+    Ok(given)
 }
