@@ -89,7 +89,9 @@ impl AnyProcedure for Tune {
             let needs = host.floor.iter().fold(goal, |needs, floor| needs.at_least(floor));
             let tuning = tune(&host.input, &needs).map_err(|refusal| {
                 let fault = Fault::from(refusal);
-                Fault { message: format!("{}: {}", member.host, fault.message), ..fault }
+                // RAM and processors are facts, not parameters.
+                let param = fault.param.filter(|name| SPEC.param(name).is_some());
+                Fault { message: format!("{}: {}", member.host, fault.message), param, ..fault }
             })?;
             results.push((member.host.clone(), host.result(&tuning, &needs, goal)?));
         }
@@ -332,4 +334,119 @@ fn disk(args: &Args, facts: &Value) -> Result<Disk, Fault> {
         (_, Some(true)) => Disk { kind: DiskKind::Hdd, evidence: evidence("rotating, says the kernel") },
         _ => Disk { kind: DiskKind::Unknown, evidence: "nothing is known of the disk".to_owned() },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shell::{Answer, FileState, Output};
+
+    const GB: u64 = 1 << 30;
+
+    fn member(host: &str, gb: u64, given: Value, server: &str, standing: &str) -> Member {
+        let facts = json!({"ishprov": {"memory_bytes": gb * GB, "cpus": (gb / 4).max(1)}, "swaptotal_mb": 0});
+        let mut params = json!({"version": 15, "workload": "web", "max_connections": 300, "disk": "ssd"});
+        for (name, value) in given.as_object().expect("a mapping") {
+            params[name] = value.clone();
+        }
+        let args = Args::bind(&SPEC, params.as_object().expect("a mapping")).expect("binds");
+        let args = args.with_context(Map::from_iter([("ansible_facts".to_owned(), facts)]));
+        let mut answers = crate::shell::Answers::new();
+        let said = format!("{server}end\t1\n");
+        answers.insert(Server::ask(&args).expect("asks"), Answer::Output(Output::ok(said)));
+        let file_state = FileState { content: Some(standing.as_bytes().to_vec()), ..FileState::default() };
+        answers.insert(Ask::content(file(&args).expect("a path")), Answer::File(file_state));
+        let disk = "wal_size\t107374182400\nwal_free\t90000000000\n";
+        answers.insert(disk_ask(&args).expect("asks"), Answer::Output(Output::ok(disk)));
+        Member { host: host.to_owned(), args, answers }
+    }
+
+    fn tuned(members: &[Member]) -> Vec<Value> {
+        let round = Tune.next(members, 0, 0).expect("fits");
+        assert!(round.acts.is_empty() && round.waiting_for.is_none());
+        round
+            .results
+            .into_iter()
+            .map(|(_, result)| result["ansible_facts"]["postgresql_tuned"].clone())
+            .collect()
+    }
+
+    fn control(connections: u32) -> String {
+        [
+            ("max_connections setting", connections),
+            ("max_worker_processes setting", 8),
+            ("max_wal_senders setting", 10),
+            ("max_prepared_xacts setting", 0),
+            ("max_locks_per_xact setting", 64),
+        ]
+        .iter()
+        .map(|(label, value)| format!("control\t{label}: {value}\n"))
+        .chain(["version\t15\nstandby_signal\t1\n".to_owned()])
+        .collect()
+    }
+
+    #[test]
+    fn five_are_equal_and_memory_is_each_hosts_own() {
+        let hosts = [("pg1", 16), ("pg2", 8), ("pg3", 8)];
+        let members: Vec<_> = hosts.iter().map(|(host, gb)| member(host, *gb, json!({}), "", "")).collect();
+        let all = tuned(&members);
+        for (name, _) in FIVE {
+            assert!(all.iter().all(|one| one["settings"][name] == all[0]["settings"][name]), "{name}");
+        }
+        assert_eq!(all[0]["settings"]["max_connections"], json!("300"));
+        assert_eq!(all[0]["settings"]["shared_buffers"], json!("4GB"));
+        assert_eq!(all[1]["settings"]["shared_buffers"], json!("2GB"));
+        assert_eq!(all[1]["takes"]["shared_buffers"], json!("restart"));
+        assert!(all[1]["budget_text"].as_str().is_some_and(|text| text.starts_with("memory   8.0 GB |")));
+        assert!(all.iter().all(|one| one["again"] == json!(false)));
+    }
+
+    #[test]
+    fn a_standby_keeps_what_its_control_file_records_until_the_next_pass() {
+        let members = [
+            member("pg1", 8, json!({}), "version\t15\n", ""),
+            member("pg2", 8, json!({}), &control(400), ""),
+        ];
+        let all = tuned(&members);
+        assert_eq!(all[0]["settings"]["max_connections"], json!("300"));
+        assert_eq!((&all[1]["settings"]["max_connections"], &all[1]["again"]), (&json!("400"), &json!(true)));
+        let later = [members[0].clone(), member("pg2", 8, json!({}), &control(300), "")];
+        assert_eq!(tuned(&later)[1]["again"], json!(false));
+    }
+
+    #[test]
+    fn a_reading_that_wavers_keeps_the_value_in_force() {
+        let in_force = "# a reason\nshared_buffers = 2046MB\n";
+        let all = tuned(&[member("pg1", 8, json!({}), "", in_force)]);
+        assert_eq!(all[0]["settings"]["shared_buffers"], json!("2046MB"));
+        let all = tuned(&[member("pg1", 8, json!({}), "", "shared_buffers = 1GB\n")]);
+        assert_eq!(all[0]["settings"]["shared_buffers"], json!("2GB"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_host() {
+        let refused = |members: &[Member]| Tune.next(members, 0, 0).expect_err("refused");
+        let fault = refused(&[member("pg1", 1, json!({"max_connections": 5000}), "", "")]);
+        assert!(
+            fault.message.starts_with("pg1: ") && !fault.notes.is_empty() && !fault.hints.is_empty(),
+            "{fault:?}"
+        );
+        let fault = refused(&[member("pg1", 8, json!({"settings": {"max_connections": 10}}), "", "")]);
+        assert_eq!(fault.param.as_deref(), Some("settings"));
+        let workers = |number: u32| json!({"settings": {"max_worker_processes": number}});
+        let fault = refused(&[member("pg1", 8, workers(20), "", ""), member("pg2", 8, workers(10), "", "")]);
+        assert_eq!(fault.message, "`max_worker_processes` differs between pg1 and pg2");
+        let fault = refused(&[member("pg1", 8, workers(4), &control(300), "")]);
+        assert!(fault.message.contains("less than the 8"), "{fault:?}");
+    }
+
+    #[test]
+    fn the_site_may_decide_a_setting() {
+        let all = tuned(&[member("pg1", 8, json!({"settings": {"work_mem": "3MB", "jit": true}}), "", "")]);
+        assert_eq!(all[0]["settings"]["work_mem"], json!("3MB"));
+        assert_eq!(
+            (&all[0]["settings"]["jit"], &all[0]["reasons"]["jit"]),
+            (&json!("on"), &json!("set by the site"))
+        );
+    }
 }
