@@ -130,6 +130,9 @@ impl Host {
                     let (units, why) = self.prepare(shared, &mut ahead, room);
                     queue.extend(units);
                     if queue.is_empty() {
+                        // What was read past (flushes without a notification, decided guards) lies behind the host:
+                        // a barrier or an include is met where it stands.
+                        self.cursor = ahead.clone();
                         match self.control(shared, why).await {
                             Some(halt) => return halt,
                             None => continue,
@@ -550,7 +553,7 @@ impl Host {
             Ahead::Wait => self.cursor.peek(),
         };
         match next {
-            Next::Step(step) if step.barrier != Barrier::None && self.must_stop(&step) => {
+            Next::Step(step) if step.barrier != Barrier::None && self.must_stop(&step, &self.cursor) => {
                 return Some(Halt::Barrier(step));
             }
             Next::Step(_) => self.cursor.peek(),
@@ -591,11 +594,11 @@ impl Host {
         None
     }
 
-    /// Whether a step holds this host back until the coordinator lets it pass.
-    pub(super) fn must_stop(&self, step: &Step) -> bool {
+    /// Whether a step, met at a place that may lie ahead, holds this host back until the coordinator lets it pass.
+    pub(super) fn must_stop(&self, step: &Step, at: &Cursor) -> bool {
         match step.barrier {
             Barrier::None => false,
-            Barrier::Sync => self.passed.as_ref() != Some(&self.cursor.position()),
+            Barrier::Sync => self.passed.as_ref() != Some(&at.position()),
             Barrier::Once | Barrier::Delegate | Barrier::Procedure => true,
         }
     }

@@ -142,7 +142,8 @@ impl Host {
             }
             match cursor.peek() {
                 Next::Step(step) => {
-                    if self.must_stop(&step) || (!step.keywords.until.is_empty() && !units.is_empty()) {
+                    if self.must_stop(&step, cursor) || (!step.keywords.until.is_empty() && !units.is_empty())
+                    {
                         return (units, Ahead::Control(Next::Step(step)));
                     }
                     let Some(ready) = self.units_of(shared, &step, cursor, &pending) else {
