@@ -56,6 +56,8 @@ mod shell;
 mod slurp;
 mod spec;
 mod sql;
+mod standby_conf;
+mod standby_refuse;
 mod standby_scripts;
 mod stat;
 mod sysctl;

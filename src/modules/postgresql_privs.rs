@@ -265,11 +265,9 @@ impl Params {
             return Err(Fault::param("roles", format!("there is no role `{role}`"))
                 .hint("make it with `postgresql_user` before, or say `fail_on_role: false`"));
         }
-        if self.class.is_default() {
-            if let Some(role) = self.target_roles.iter().find(|role| !exists(role)) {
-                return Err(Fault::param("target_roles", format!("there is no role `{role}`"))
-                    .hint("make it with `postgresql_user` before"));
-            }
+        if let Some(role) = self.target_roles.iter().find(|role| self.class.is_default() && !exists(role)) {
+            return Err(Fault::param("target_roles", format!("there is no role `{role}`"))
+                .hint("make it with `postgresql_user` before"));
         }
         let missing: Vec<String> = found
             .objects

@@ -37,8 +37,8 @@
 //!     start: false
 
 use super::psql::{self, Seen, Session};
-use super::standby_scripts as scripts;
-use super::{Args, Change, Kind, Module, Nature, Param, Spec, Verdict, postgresql_slot, sql};
+use super::{Args, Change, Kind, Module, Nature, Param, Spec, Verdict, postgresql_slot};
+use super::{standby_conf as conf, standby_refuse as refuse, standby_scripts as scripts};
 use crate::diag::Fault;
 use crate::shell::{Action, Answers, Ask, Output, Put, Run, quote};
 use serde::Deserialize;
@@ -72,29 +72,29 @@ pub struct Params {
 #[derive(Debug, Default)]
 pub struct Found {
     /// Whether the server's programs of this version are installed.
-    tools: bool,
+    pub(super) tools: bool,
     /// Whether Debian knows the cluster (`postgresql.conf` is there).
-    config: bool,
+    pub(super) config: bool,
     pub(super) data: String,
-    mounted: bool,
+    pub(super) mounted: bool,
     /// The first names in the data directory.
-    entries: Vec<String>,
-    version: Option<String>,
-    identifier: Option<String>,
-    timeline: Option<i64>,
-    signal: bool,
-    running: bool,
+    pub(super) entries: Vec<String>,
+    pub(super) version: Option<String>,
+    pub(super) identifier: Option<String>,
+    pub(super) timeline: Option<i64>,
+    pub(super) signal: bool,
+    pub(super) running: bool,
     /// `none`, `ours` or `foreign`: what stands at `DATA.cloning`.
-    cloning: String,
+    pub(super) cloning: String,
     /// `postgresql.auto.conf`.
-    auto: String,
-    live: Option<Seen<Live>>,
-    old: Vec<String>,
+    pub(super) auto: String,
+    pub(super) live: Option<Seen<Live>>,
+    pub(super) old: Vec<String>,
 }
 
 /// What a running server says of its WAL receiver.
 #[derive(Debug, Deserialize)]
-struct Live {
+pub(super) struct Live {
     status: Option<String>,
     sender: Option<String>,
 }
@@ -105,7 +105,7 @@ pub struct Diff {
     /// Clone; `Some(true)` moves data aside first.
     clone: Option<bool>,
     /// The new `postgresql.auto.conf` of a standby that stays.
-    auto: Option<String>,
+    pub(super) auto: Option<String>,
     register: bool,
     start: bool,
     reload: bool,
@@ -211,7 +211,7 @@ impl Module for PostgresqlStandby {
             version,
             cluster,
             data: args.str("data_directory").map(|path| path.trim_end_matches('/').to_owned()),
-            conninfo: conninfo(args)?,
+            conninfo: conf::conninfo(args)?,
             primary: args.required("primary_host"),
             slot,
             files: ["sslcert", "sslkey", "sslrootcert", "passfile"]
@@ -269,18 +269,18 @@ impl Module for PostgresqlStandby {
         if found.version.is_none() && found.entries.iter().all(|name| name == "lost+found") {
             diff.clone = Some(false);
         } else {
-            check_data(params, found)?;
+            refuse::check_data(params, found)?;
             let streams = found.live.as_ref().is_some_and(Seen::<Live>::streams);
             if params.rebuild && !streams {
                 diff.clone = Some(true);
             } else if !found.signal {
-                return Err(former_primary(params, found));
+                return Err(refuse::former_primary(params, found));
             }
         }
         if diff.clone.is_some() {
-            check_place(found)?;
+            refuse::check_place(found)?;
         } else {
-            diff.auto = params.reconciled(&found.auto);
+            diff.auto = conf::reconciled(params, &found.auto);
             diff.reload = diff.auto.is_some() && found.running;
         }
         diff.register = !found.config;
@@ -346,7 +346,7 @@ impl Module for PostgresqlStandby {
             ));
             for (name, content) in [
                 ("standby.signal", String::new()),
-                ("postgresql.auto.conf", params.reconciled("").unwrap_or_default()),
+                ("postgresql.auto.conf", conf::reconciled(params, "").unwrap_or_default()),
             ] {
                 let mut put = Put::new(format!("{cloning}/data/{name}"), content);
                 (put.owner, put.group, put.mode) =
@@ -419,37 +419,6 @@ impl Params {
              'sender', (SELECT sender_host FROM pg_stat_wal_receiver LIMIT 1))",
         )
     }
-
-    /// `postgresql.auto.conf` with our two lines as wanted; `None` where it says so already.
-    fn reconciled(&self, text: &str) -> Option<String> {
-        let wanted =
-            [("primary_conninfo", Some(self.conninfo.as_str())), ("primary_slot_name", self.slot.as_deref())];
-        let mut found: [Option<String>; 2] = [None, None];
-        let mut kept = String::new();
-        for line in text.lines() {
-            match conf_line(line)
-                .and_then(|(name, value)| Some((wanted.iter().position(|(known, _)| *known == name)?, value)))
-            {
-                // The last line of a name holds.
-                Some((at, value)) => found[at] = Some(value),
-                None => kept.extend([line, "\n"]),
-            }
-        }
-        if found.iter().zip(&wanted).all(|(found, (_, wanted))| found.as_deref() == *wanted) {
-            return None;
-        }
-        if kept.is_empty() {
-            kept.push_str(
-                "# Do not edit this file manually!\n# It will be overwritten by the ALTER SYSTEM command.\n",
-            );
-        }
-        for (name, value) in wanted {
-            if let Some(value) = value {
-                kept.push_str(&format!("{name} = {}\n", sql::conf_value(value)));
-            }
-        }
-        Some(kept)
-    }
 }
 
 impl Found {
@@ -491,175 +460,5 @@ impl Found {
                 format!("the standby runs, but does not stream: its WAL receiver is {status}")
             }
         }
-    }
-}
-
-/// `primary_conninfo` of the task's parameters.
-fn conninfo(args: &Args) -> Result<String, Fault> {
-    let port = args.int("primary_port").unwrap_or(5432);
-    if !(1..=65535).contains(&port) {
-        return Err(Fault::param("primary_port", format!("`{port}` is no port")));
-    }
-    let mode = args.str("sslmode").unwrap_or_else(|| "verify-full".to_owned());
-    if mode.starts_with("verify") && !args.has("sslrootcert") {
-        return Err(Fault::param("sslmode", format!("`sslmode: {mode}` needs `sslrootcert`"))
-            .hint("the CA that signed the primary's certificate, on the host"));
-    }
-    for (one, other) in [("sslcert", "sslkey"), ("sslkey", "sslcert")] {
-        if args.has(one) && !args.has(other) {
-            return Err(Fault::param(one, format!("`{one}` needs `{other}`")));
-        }
-    }
-    let host = args.context("inventory_hostname").and_then(Value::as_str).map(str::to_owned);
-    let name = args.str("application_name").or(host);
-    let text = |name: &str| args.str(name);
-    let user = text("replication_user").unwrap_or_else(|| "replicator".to_owned());
-    let parts = [
-        ("host", Some(args.required("primary_host"))),
-        ("port", Some(port.to_string())),
-        ("user", Some(user)),
-        ("application_name", name),
-        ("sslmode", Some(mode)),
-        ("sslcert", text("sslcert")),
-        ("sslkey", text("sslkey")),
-        ("sslrootcert", text("sslrootcert")),
-        ("passfile", text("passfile")),
-        ("connect_timeout", Some("10".to_owned())),
-    ];
-    let mut words = Vec::new();
-    for (name, value) in parts {
-        let Some(value) = value else { continue };
-        if value.is_empty() || value.contains(['\0', '\n', '\r']) {
-            return Err(Fault::param(
-                if name == "host" { "primary_host" } else { name },
-                format!("`{name}` of the connection must be one line and not empty"),
-            ));
-        }
-        words.push(format!("{name}={}", sql::conninfo_value(&value)));
-    }
-    Ok(words.join(" "))
-}
-
-/// Refuses data that is not ours to touch.
-fn check_data(params: &Params, found: &Found) -> Result<(), Fault> {
-    let data = &found.data;
-    let (Some(version), Some(identifier)) = (&found.version, &found.identifier) else {
-        let names = found.entries.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        return Err(Fault::task(format!(
-            "`{data}` holds what is no whole PostgreSQL cluster, and is left alone"
-        ))
-        .note(format!("there are {names}"))
-        .hint("look at it, and move it away if nothing in it is needed"));
-    };
-    if *version != params.version.to_string() {
-        return Err(Fault::param("version", format!("`{data}` is a cluster of PostgreSQL {version}, not {}", params.version))
-            .hint("a standby has its primary's version; drop the old cluster with `pg_dropcluster` when it is not needed"));
-    }
-    if let Some(wanted) = params.system_identifier.as_ref().filter(|wanted| *wanted != identifier) {
-        let fault = Fault::param(
-            "system_identifier",
-            format!("`{data}` is another cluster than the primary `{}`, and is left alone", params.primary),
-        )
-        .note(format!("system identifier here {identifier}, of the primary {wanted}"));
-        return Err(fault.hint(format!(
-            "when nothing in it is needed: `pg_dropcluster --stop {} {}` on the host, then run again",
-            params.version, params.cluster
-        )));
-    }
-    if let Some(live) = found.live.as_ref().filter(|live| !live.server.recovery) {
-        let server = live.server.version / 10000;
-        return Err(Fault::task(format!("PostgreSQL {server} on port {} of this host is a primary, and is left alone", params.session.port))
-            .note(format!("`{data}`, system identifier {identifier}, timeline {}", found.timeline.unwrap_or_default()))
-            .hint(format!(
-                "when `{}` is the one to follow: stop this one (`systemctl stop {}`), then run with `rebuild: true`",
-                params.primary,
-                params.unit()
-            )));
-    }
-    Ok(())
-}
-
-fn former_primary(params: &Params, found: &Found) -> Fault {
-    Fault::param("rebuild", format!("`{}` is a stopped primary, and is left alone", found.data))
-        .note(format!(
-            "system identifier {}, timeline {}, no `standby.signal`",
-            found.identifier.as_deref().unwrap_or("unknown"),
-            found.timeline.unwrap_or_default()
-        ))
-        .hint(format!(
-            "when `{}` has taken over: `rebuild: true` clones it anew where the system identifier is the same, and keeps \
-             the old data until the new standby streams",
-            params.primary
-        ))
-}
-
-/// Refuses a place that a clone cannot take.
-fn check_place(found: &Found) -> Result<(), Fault> {
-    if found.mounted {
-        return Err(Fault::param(
-            "data_directory",
-            format!("`{}` is a mount point, which a clone cannot replace at once", found.data),
-        )
-        .hint("mount the file system one level up"));
-    }
-    if found.cloning == "foreign" {
-        return Err(Fault::task(format!("`{}.cloning` is in the way and is not ours", found.data))
-            .hint("look at it, and move it away"));
-    }
-    Ok(())
-}
-
-/// Name and value of a line of `postgresql.auto.conf`.
-fn conf_line(line: &str) -> Option<(&str, String)> {
-    let (name, value) = line.split_once('=')?;
-    let name = name.trim();
-    if name.starts_with('#') {
-        return None;
-    }
-    let value = value.trim();
-    let inner = value.strip_prefix('\'').and_then(|value| value.strip_suffix('\'')).unwrap_or(value);
-    let mut text = String::new();
-    let mut chars = inner.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => text.extend(chars.next()),
-            '\'' => {
-                text.push('\'');
-                chars.next();
-            }
-            c => text.push(c),
-        }
-    }
-    Some((name, text))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn params(given: Value) -> Params {
-        let given = given.as_object().cloned().expect("a mapping");
-        PostgresqlStandby::decode(&Args::bind(&PostgresqlStandby::SPEC, &given).expect("binds"))
-            .expect("decodes")
-    }
-
-    #[test]
-    fn recovery_lines_are_replaced_and_foreign_lines_kept() {
-        let params = params(
-            json!({"version": 15, "primary_host": "it's", "sslmode": "prefer", "slot": "a", "application_name": "x y"}),
-        );
-        let first = params.reconciled("").expect("to write");
-        assert!(
-            first.contains(
-                "primary_conninfo = 'host=''it\\\\''s'' port=5432 user=replicator application_name=''x y''"
-            ),
-            "{first}"
-        );
-        assert_eq!(params.reconciled(&first), None);
-        let old = "# note\nwork_mem = '4MB'\nprimary_conninfo = 'host=a'\nprimary_slot_name = 'b'\nprimary_conninfo = 'host=c'\n";
-        let new = params.reconciled(old).expect("to write");
-        assert!(new.starts_with("# note\nwork_mem = '4MB'\nprimary_conninfo = 'host=''it"), "{new}");
-        assert!(new.ends_with("primary_slot_name = 'a'\n") && !new.contains("host=c"), "{new}");
-        assert_eq!(params.reconciled(&new), None);
     }
 }
