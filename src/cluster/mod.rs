@@ -66,6 +66,12 @@ pub trait AnyProcedure: Send + Sync {
         &[]
     }
 
+    /// Modules whose changes it carries out. In check mode they have changed nothing yet, so that the procedure
+    /// finds nothing to do: what is announced for them is announced for it too.
+    fn follows(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// What must be known of a host, given its arguments.
     fn probe(&self, args: &Args) -> Result<Vec<Ask>, Fault>;
 

@@ -63,6 +63,10 @@ impl AnyProcedure for Rollout {
         &SPEC
     }
 
+    fn follows(&self) -> &'static [&'static str] {
+        &["postgresql_cluster", "postgresql_set", "postgresql_hba", "tls_cert"]
+    }
+
     fn probe(&self, args: &Args) -> Result<Vec<Ask>, Fault> {
         Ok(vec![Server::ask(args)?])
     }

@@ -321,7 +321,7 @@ pub(super) mod testing {
                     drop(server.control.insert("max_connections setting".to_owned(), value.to_owned()))
                 }
                 "runs" => {
-                    drop(live.five.insert("max_connections".to_owned(), value.parse().expect("a number")))
+                    live.five.insert("max_connections".to_owned(), value.parse().expect("a number"));
                 }
                 "pending" => {
                     let mut fields = value.split(',').map(str::to_owned);

@@ -46,6 +46,8 @@ pub struct Host {
     pub login_user: String,
     /// In check mode: something would have been changed, so that what follows may look different afterwards.
     pub announced: bool,
+    /// Modules that announced a change in check mode.
+    pub pending: BTreeSet<&'static str>,
     /// Barrier that this host has leave to pass.
     pub passed: Option<Vec<usize>>,
     /// Results of the loop under way.
@@ -95,6 +97,7 @@ impl Host {
             become_user: None,
             login_user: String::new(),
             announced: false,
+            pending: BTreeSet::new(),
             passed: None,
             results: Vec::new(),
         }
@@ -529,8 +532,9 @@ impl Host {
     }
 
     /// In check mode a module may stumble over what an announced change would have brought.
-    fn refused(&self, unit: &Unit, call: &dyn Call, fault: Fault) -> Outcome {
+    fn refused(&mut self, unit: &Unit, call: &dyn Call, fault: Fault) -> Outcome {
         if unit.check && self.announced && call.spec().nature != Nature::Controller {
+            self.pending.insert(call.spec().name);
             let because = format!("known after the changes before it: {}", fault.message);
             return Outcome { because, ..Outcome::changed(Map::new()) };
         }
@@ -542,6 +546,7 @@ impl Host {
         if call.spec().nature == Nature::Command {
             return Outcome::skipped("a command is not run in check mode".to_owned());
         }
+        self.pending.insert(call.spec().name);
         let result = call.result(answers, &[]).unwrap_or_default();
         Outcome { changes, ..Outcome::changed(result) }
     }

@@ -106,6 +106,7 @@ impl Crew {
                     said = note;
                 }
             }
+            let acts = if check { self.with_followers(procedure, args, acts) } else { acts };
             if acts.is_empty() && waiting_for.is_none() {
                 ended.results = results;
                 return ended;
@@ -147,6 +148,26 @@ impl Crew {
             None,
             Fault::task("the procedure goes in circles").hint("please report it with the output of `-vv`"),
         )
+    }
+
+    /// In check mode: hosts where changes were announced that this procedure would carry out.
+    fn with_followers(
+        &self,
+        procedure: &dyn AnyProcedure,
+        args: &[(String, Args)],
+        mut acts: Vec<Act>,
+    ) -> Vec<Act> {
+        for (name, _) in args {
+            let follows = self
+                .hosts
+                .get(name)
+                .is_some_and(|host| procedure.follows().iter().any(|module| host.pending.contains(module)));
+            if follows && !acts.iter().any(|act| act.host == *name) {
+                let why = "follow what is announced above".to_owned();
+                acts.push(Act { host: name.clone(), why, changes: Vec::new(), actions: Vec::new() });
+            }
+        }
+        acts
     }
 
     /// Asks every member its questions, side by side.

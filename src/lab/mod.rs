@@ -32,7 +32,7 @@ pub use event::LabEvent;
 
 use crate::diag::{Diagnostic, did_you_mean};
 use cgroup::Cgroups;
-use record::{Lock, Record, io_failure};
+use record::{Lock, Record};
 use root::HostDir;
 use serde::{Deserialize, Serialize};
 use std::fs;

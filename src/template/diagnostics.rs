@@ -111,7 +111,7 @@ impl Site {
         if let Some(span) = fault.span {
             out.push_str(&format!("\n  at {}", place(span)));
         }
-        for label in &fault.label {
+        if let Some(label) = &fault.label {
             out.push_str(&format!("\n  {label}"));
         }
         for frame in &fault.frames {

@@ -423,7 +423,7 @@ mod tests {
         if !run.is_ok_and(|out| out.status.success()) {
             return;
         }
-        let hosts = KnownHosts::read(&[file.clone()]).expect("readable");
+        let hosts = KnownHosts::read(std::slice::from_ref(&file)).expect("readable");
         assert!(!std::fs::read_to_string(&file).expect("there").contains("db1"));
         assert!(hosts.check("db1", 22, &key(A)).is_ok());
         assert!(hosts.check("db2", 2222, &key(B)).is_ok());

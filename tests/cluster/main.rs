@@ -150,7 +150,7 @@ fn logins_are_by_tls_alone(bench: &Bench) {
     let primary = bench.address(PRIMARY);
     let password = bench.secret("app");
     let login = |options: &str| {
-        bench.psql_from(REPLICAS[0], &password, &format!("host={primary} user=app dbname=postgres {options}"))
+        bench.psql_from(REPLICAS[0], &password, &format!("host={primary} user=app dbname=app {options}"))
     };
     let tls = login("sslmode=verify-full sslrootcert=/etc/postgresql-tls/ca.crt");
     assert!(tls.contains("TLSv1.3"), "{tls}");
@@ -165,7 +165,7 @@ fn logins_are_by_tls_alone(bench: &Bench) {
     );
     assert!(replication.contains("certificate"), "replication without a certificate: {replication}");
     let wrong =
-        bench.psql_from(REPLICAS[0], "wrong", &format!("host={primary} user=app dbname=postgres sslmode=require"));
+        bench.psql_from(REPLICAS[0], "wrong", &format!("host={primary} user=app dbname=app sslmode=require"));
     assert!(wrong.contains("password authentication failed"), "{wrong}");
     assert!(
         bench
