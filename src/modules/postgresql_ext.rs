@@ -212,7 +212,6 @@ fn available(params: &Params, found: &Found) -> Result<(), Fault> {
         });
     }
     if let Some(version) = params.version.as_ref().filter(|version| *version != "latest")
-<<<<<<< HEAD
         && found.version.as_ref() != Some(version)
         && !found.versions.contains(version)
     {
@@ -224,17 +223,6 @@ fn available(params: &Params, found: &Found) -> Result<(), Fault> {
         )
         .hint(format!("the host offers {}", found.versions.join(", "))));
     }
-=======
-        && found.version.as_ref() != Some(version) && !found.versions.contains(version) {
-            let from =
-                found.version.as_ref().map(|version| format!(" from version {version}")).unwrap_or_default();
-            return Err(Fault::param(
-                "version",
-                format!("there is no way{from} to version `{version}` of `{name}`"),
-            )
-            .hint(format!("the host offers {}", found.versions.join(", "))));
-        }
->>>>>>> 51e3b66 (cluster, engine: check mode announces what a procedure will do with the changes before it; lints)
     if let Some(schema) = params.schema.as_ref().filter(|_| !found.schema_exists) {
         return Err(Fault::param("schema", format!("the database has no schema `{schema}`"))
             .hint("make it with `postgresql_schema` before"));

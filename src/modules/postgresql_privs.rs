@@ -265,18 +265,10 @@ impl Params {
             return Err(Fault::param("roles", format!("there is no role `{role}`"))
                 .hint("make it with `postgresql_user` before, or say `fail_on_role: false`"));
         }
-<<<<<<< HEAD
         if let Some(role) = self.target_roles.iter().find(|role| self.class.is_default() && !exists(role)) {
             return Err(Fault::param("target_roles", format!("there is no role `{role}`"))
                 .hint("make it with `postgresql_user` before"));
         }
-=======
-        if self.class.is_default()
-            && let Some(role) = self.target_roles.iter().find(|role| !exists(role)) {
-                return Err(Fault::param("target_roles", format!("there is no role `{role}`"))
-                    .hint("make it with `postgresql_user` before"));
-            }
->>>>>>> 51e3b66 (cluster, engine: check mode announces what a procedure will do with the changes before it; lints)
         let missing: Vec<String> = found
             .objects
             .iter()
