@@ -237,7 +237,7 @@ if [ -e "$D/PG_VERSION" ]; then
  LC_ALL=C "$B/pg_controldata" -D "$D" 2>/dev/null | sed 's/^/control\t/'
  [ -s "$D/postmaster.pid" ] && p=$(head -n 1 "$D/postmaster.pid") && kill -0 "$p" 2>/dev/null && say process "$p"
 elif [ -e "$D" ] && { [ ! -d "$D" ] || [ -n "$(ls -A "$D")" ]; }; then
- X
+ say holds "$(ls -A "$D" | head -n 5 | tr '\n' ' ')in $D"
 fi
 if [ -x "$B/postgres" ] && [ -f "$C/postgresql.conf" ] && [ -d "$D" ]; then
  e=$(cd / && runuser -u postgres -- env LC_ALL=C "$B/postgres" -C data_directory -D "$D" -c config_file="$C/postgresql.conf" 2>&1 >/dev/null) ||
