@@ -223,6 +223,7 @@ fn script(instance: &Instance) -> String {
         quote(&instance.config_directory()),
         instance.version
     ));
+    script.push_str(&instance.settled());
     script.push_str(&PROBE.replace("@PAUSED@", paused));
     script
 }

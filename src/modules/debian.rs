@@ -229,16 +229,17 @@ pub fn simulated(answer: &str) -> Vec<Touched> {
     let lines = answer.lines().filter_map(|line| {
         let (verb, rest) = line.split_once(' ')?;
         let (name, rest) = rest.split_once(' ').unwrap_or((rest, ""));
-        let within = |open: char, close: char| -> Option<String> {
-            let inner = rest.split_once(open)?.1.split_once(close)?.0;
-            inner.split_whitespace().next().map(str::to_owned)
-        };
+        let first = |inner: &str| inner.split_whitespace().next().map(str::to_owned);
+        // `[all]`, the architecture, stands inside the parentheses.
+        let before = rest.strip_prefix('[').and_then(|rest| first(rest.split_once(']')?.0));
         let after = match verb {
-            "Inst" => within('(', ')').unwrap_or_default(),
+            "Inst" => {
+                rest.split_once('(').and_then(|(_, rest)| first(rest.split_once(')')?.0)).unwrap_or_default()
+            }
             "Remv" | "Purg" | "Del" => String::new(),
             _ => return None,
         };
-        Some(Touched { name: name.to_owned(), before: within('[', ']').unwrap_or_default(), after })
+        Some(Touched { name: name.to_owned(), before: before.unwrap_or_default(), after })
     });
     lines.collect()
 }

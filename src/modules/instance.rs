@@ -24,7 +24,35 @@ pub struct Instance {
     pub data_directory: String,
 }
 
+/// Seconds that making a cluster may take.
+pub const CREATE_SECONDS: u64 = 600;
+
 impl Instance {
+    /// The transient unit that a cluster is made in.
+    fn making(&self) -> String {
+        format!("ishprov-create-{}-{}", self.version, self.name)
+    }
+
+    /// A script that is carried out to its end even when the connection that asked for it breaks: an `initdb` cut
+    /// short leaves a directory that nobody may take for empty, nor for a cluster.
+    pub fn whole(&self, script: &str) -> String {
+        let unit = self.making();
+        format!(
+            "[ -d /run/systemd/system ] && command -v systemd-run >/dev/null || {{ ( {script} ); exit; }}\n\
+             l=/run/{unit}.log\n\
+             systemd-run --quiet --wait --collect --unit={unit} -p RuntimeMaxSec={CREATE_SECONDS} \
+             -p StandardOutput=truncate:\"$l\" -p StandardError=append:\"$l\" sh -c {}\n\
+             r=$?; [ $r = 0 ] || cat \"$l\" >&2; rm -f \"$l\"; exit $r\n",
+            quote(script)
+        )
+    }
+
+    /// Waits for a cluster that is just being made on behalf of a run that was ended.
+    pub fn settled(&self) -> String {
+        let unit = self.making();
+        format!("while systemctl is-active -q {unit}.service 2>/dev/null; do sleep 0.2; done\n")
+    }
+
     /// Reads `version`, `cluster` and `data_directory`.
     ///
     /// # Errors

@@ -21,7 +21,7 @@
 //! - name: Room for a clone
 //!   postgresql_cluster: {version: 15, state: configured, data_directory: /srv/pg/15}
 
-use super::instance::{self, Instance, Lines, check_mode};
+use super::instance::{self, CREATE_SECONDS, Instance, Lines, check_mode};
 use super::{Args, Change, Kind, Module, Nature, Param, Spec, Verdict};
 use crate::diag::Fault;
 use crate::shell::{Action, Answers, Ask, Output, Run, join, quote};
@@ -300,7 +300,9 @@ impl Module for PostgresqlCluster {
             Diff::Change { initialise: true, .. } => format!("initdb -D {data}"),
             Diff::Change { .. } => format!("settings of cluster {}", instance.label()),
         };
-        vec![Action::Run(Run::new(script).timeout(600).shown(shown))]
+        let initialises = matches!(diff, Diff::Create | Diff::Change { initialise: true, .. });
+        let script = if initialises { instance.whole(&script) } else { script };
+        vec![Action::Run(Run::new(script).timeout(CREATE_SECONDS + 60).shown(shown))]
     }
 
     fn result(params: &Params, found: &Found, _ran: &[Output]) -> Map<String, Value> {
@@ -342,7 +344,7 @@ impl Listed {
 
 fn ask(params: &Params) -> Ask {
     let instance = &params.instance;
-    let mut script = instance.sql_function();
+    let mut script = instance.settled() + &instance.sql_function();
     script.push_str(&format!(
         "D={} C={} B=/usr/lib/postgresql/{}/bin P={}\n",
         quote(&instance.data_directory),
