@@ -84,13 +84,17 @@ fn a_simple_expression_is_cheap() {
     let file = SourceMap::new().add("t.yml", text);
     let node = Node::new(Kind::Str(text.to_owned()), Span::new(file, 0, text.len()));
     let scope = vars();
-    let start = std::time::Instant::now();
-    for _ in 0..10_000 {
-        assert_eq!(templates.render_value(&node, &scope), Ok(json!(1)));
-    }
-    let each = start.elapsed().as_nanos() / 10_000;
-    // Twenty microseconds are promised of a release build on a quiet machine; this one is neither.
-    assert!(each < 200_000, "{each} ns");
+    // The best of many short batches: a busy machine slows most of them, never all.
+    let batch = || {
+        let start = std::time::Instant::now();
+        for _ in 0..50 {
+            assert_eq!(templates.render_value(&node, &scope), Ok(json!(1)));
+        }
+        start.elapsed().as_nanos() / 50
+    };
+    let best = (0..100).map(|_| batch()).min().unwrap_or_default();
+    // Twenty microseconds are promised of a release build; this one is not optimised.
+    assert!(best < 200_000, "{best} ns");
 }
 
 proptest::proptest! {
