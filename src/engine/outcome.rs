@@ -293,8 +293,12 @@ impl Host {
         took: Duration,
     ) -> Flow {
         if let Some(Value::Object(facts)) = outcome.result.get("ansible_facts") {
-            for (name, value) in facts.clone() {
-                self.scope.set(&name, value);
+            if unit.step.call.name() == "set_fact" {
+                for (name, value) in facts.clone() {
+                    self.scope.set(&name, value);
+                }
+            } else {
+                self.scope.learn(facts);
             }
         }
         let keywords = &unit.step.keywords;

@@ -113,8 +113,27 @@ impl Unit {
             names.extend(self.step.args.iter().map(|argument| argument.name.node.clone()));
             names.push("ansible_facts".to_owned());
         }
+        names.extend(facts_of(self.step.call.name()).iter().map(|name| (*name).to_owned()));
         names
     }
+}
+
+/// The facts that a module brings; a star stands for any ending.
+fn facts_of(module: &str) -> &'static [&'static str] {
+    match module {
+        "setup" | "gather_facts" => &["ansible_*"],
+        "hostname" => &["ansible_facts", "ansible_hostname", "ansible_nodename"],
+        "package_facts" => &["ansible_facts", "ansible_packages", "packages"],
+        "service_facts" => &["ansible_facts", "ansible_services", "services"],
+        "getent" => &["ansible_facts", "ansible_getent_*", "getent_*"],
+        _ => &[],
+    }
+}
+
+/// Whether a unit that is not done yet defines this name.
+fn is_pending(word: &str, pending: &BTreeSet<String>) -> bool {
+    let fits = |name: &String| name.strip_suffix('*').is_some_and(|start| word.starts_with(start));
+    pending.contains(word) || pending.iter().any(fits)
 }
 
 /// Why no more units can be made ready.
@@ -382,7 +401,7 @@ impl Host {
         let mut seen = words.clone();
         let mut open: Vec<String> = words.into_iter().collect();
         while let Some(word) = open.pop() {
-            if pending.contains(&word) {
+            if is_pending(&word, pending) {
                 return true;
             }
             let Some(Variable::Node(node)) = scope.get(&word) else { continue };

@@ -83,6 +83,7 @@ impl Module for Setup {
     }
 
     fn result(_params: &Params, found: &Map<String, Value>, _ran: &[Output]) -> Map<String, Value> {
-        Map::from_iter([("ansible_facts".to_owned(), Value::Object(found.clone()))])
+        let named = found.iter().map(|(name, value)| (format!("ansible_{name}"), value.clone()));
+        Map::from_iter([("ansible_facts".to_owned(), Value::Object(named.collect()))])
     }
 }

@@ -63,6 +63,24 @@ impl HostScope {
         self.facts = Arc::new(values);
     }
 
+    /// Takes in facts that a task brought (`ansible_x` or `x`), beside those that are known: under `ansible_facts`,
+    /// as `ansible_x`, and by their own names. They stay below the site's variables, which they must not hide.
+    pub fn learn(&mut self, facts: &serde_json::Map<String, Value>) {
+        let values = Arc::make_mut(&mut self.facts);
+        let mut all = match values.get("ansible_facts").map(|known| (**known).clone()) {
+            Some(Value::Object(known)) => known,
+            _ => serde_json::Map::new(),
+        };
+        for (name, value) in facts {
+            let bare = name.strip_prefix("ansible_").unwrap_or(name);
+            let shared = Arc::new(value.clone());
+            values.insert(name.clone(), Arc::clone(&shared));
+            values.insert(format!("ansible_{bare}"), shared);
+            all.insert(bare.to_owned(), value.clone());
+        }
+        values.insert("ansible_facts".to_owned(), Arc::new(Value::Object(all)));
+    }
+
     /// As a scope for the template engine.
     pub fn shared(&self) -> Arc<dyn Scope> {
         Arc::new(self.clone())
