@@ -279,22 +279,50 @@ impl Host {
         width: &mut usize,
         started: Instant,
     ) -> Flow {
-        let decision = match call.decide(&answers) {
-            Ok(decision) => decision,
-            Err(fault) => {
-                let outcome = self.refused(&unit, call.as_ref(), fault);
+        let mut answers = answers;
+        let tries = Tries::of(shared, &unit);
+        let mut attempt = 0;
+        let (changes, actions) = loop {
+            let decision = match call.decide(&answers) {
+                Ok(decision) => decision,
+                Err(fault) => {
+                    let outcome = self.refused(&unit, call.as_ref(), fault);
+                    return self.finish(shared, &unit, outcome, started.elapsed());
+                }
+            };
+            let because = match decision {
+                Decision::InState(because) => because,
+                Decision::Act { changes, actions } => break (changes, actions),
+            };
+            let mut outcome = match call.result(&answers, &[]) {
+                Ok(result) => Outcome::ok(because, result),
+                Err(fault) => Outcome::failed(place(&unit.step, fault, "task-failed"), Map::new()),
+            };
+            if tries.count == 1 || unit.check {
                 return self.finish(shared, &unit, outcome, started.elapsed());
             }
-        };
-        let (changes, actions) = match decision {
-            Decision::InState(because) => {
-                let outcome = match call.result(&answers, &[]) {
-                    Ok(result) => Outcome::ok(because, result),
-                    Err(fault) => Outcome::failed(place(&unit.step, fault, "task-failed"), Map::new()),
+            // A task that only looks, and `until` it sees what it waits for.
+            attempt += 1;
+            self.judge(shared, &unit, &mut outcome);
+            let holds = self.until_holds(shared, &unit, &outcome);
+            if holds || attempt >= tries.count {
+                if !holds {
+                    outcome.give_up(&unit.step, attempt);
+                }
+                outcome.result.insert("attempts".to_owned(), Value::from(attempt));
+                return self.conclude(shared, &unit, outcome, started.elapsed());
+            }
+            tokio::time::sleep(tries.delay).await;
+            let own = unit.asks_of(call.as_ref());
+            let sent: Vec<Ask> = own.iter().map(|(_, sent)| sent.clone()).collect();
+            answers = Answers::new();
+            if !sent.is_empty() {
+                let Some(replies) = self.send(shared, Frame::probe(sent)).await else {
+                    return Flow::Elsewhere;
                 };
-                return self.finish(shared, &unit, outcome, started.elapsed());
+                answers = pick(&own, &answers_of(replies.into_iter().next()));
             }
-            Decision::Act { changes, actions } => (changes, actions),
+            shared.local.answer(&call.probe(), &mut answers);
         };
         if unit.check {
             let outcome = self.announce(call.as_ref(), &answers, changes);
@@ -310,8 +338,6 @@ impl Host {
         });
         *width = FIRST_WINDOW.min(shared.options.window);
         known.clear();
-        let tries = Tries::of(shared, &unit);
-        let mut attempt = 0;
         loop {
             attempt += 1;
             let outcome =
@@ -322,7 +348,7 @@ impl Host {
                 if attempt >= tries.count && tries.count > 1 && !self.until_holds(shared, &unit, &outcome) {
                     outcome.give_up(&unit.step, attempt);
                 }
-                if attempt > 1 {
+                if tries.count > 1 {
                     outcome.result.insert("attempts".to_owned(), Value::from(attempt));
                 }
                 *width = width.saturating_mul(2).max(1).min(shared.options.window);

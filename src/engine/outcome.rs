@@ -98,6 +98,11 @@ impl Outcome {
         if output.error_text().contains("No space left on device") {
             diagnostic.hints.push("the disk is full: free some room on the host and run again".to_owned());
         }
+        if output.error_text().lines().any(|line| line.trim_end().ends_with(": not found")) {
+            diagnostic
+                .hints
+                .push("a program is missing on the host: install the package that holds it".to_owned());
+        }
         Self { changes, ..Self::failed(framed(step, diagnostic), Self::streams(outputs)) }
     }
 

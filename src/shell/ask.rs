@@ -257,7 +257,16 @@ impl Answers {
     /// The answer to a question; a fault when it was not asked or could not be answered.
     pub fn get(&self, ask: &Ask) -> Result<&Answer, Fault> {
         match self.known.get(ask) {
-            Some(Answer::Failed(why)) => Err(Fault::task(why.clone())),
+            Some(Answer::Failed(why)) => {
+                let fault = Fault::task(why.clone());
+                let package = match why.strip_suffix(" is missing on the host") {
+                    Some("`stat`") => "coreutils",
+                    Some("`dpkg-query`") => "dpkg",
+                    Some("`systemctl`") => "systemd",
+                    _ => return Err(fault),
+                };
+                Err(fault.hint(format!("install the package `{package}` on the host")))
+            }
             Some(answer) => Ok(answer),
             None => Err(Fault::task(format!("the host did not answer {ask:?}"))),
         }

@@ -73,9 +73,13 @@ impl Masker {
     /// Registers a secret: the whole text, each of its lines, and the form it takes inside JSON.
     pub fn add(&self, secret: &str) {
         let Ok(mut secrets) = self.secrets.write() else { return };
-        let json = serde_json::to_string(secret).unwrap_or_default();
-        let forms = secret.lines().map(str::trim).chain([secret, json.trim_matches('"')]);
-        for form in forms.filter(|form| form.len() >= SHORTEST && !form.starts_with("-----")) {
+        let plain = secret.lines().map(str::trim).chain([secret]);
+        for form in plain.filter(|form| form.len() >= SHORTEST && !form.starts_with("-----")) {
+            // Without its quotes; a quote at the end of the secret is part of it.
+            let json = Zeroizing::new(serde_json::to_string(form).unwrap_or_default());
+            if let Some(json) = json.get(1..json.len().saturating_sub(1)) {
+                secrets.insert(Longest(Zeroizing::new(json.to_owned())));
+            }
             secrets.insert(Longest(Zeroizing::new(form.to_owned())));
         }
     }
@@ -116,6 +120,8 @@ mod tests {
         assert_eq!(masker.mask("a hunter2-long b hunter2"), "a ******** b ********");
         assert_eq!(masker.mask("x line two"), "x ********");
         assert_eq!(masker.mask(r#"{"p":"quo\"te"}"#), r#"{"p":"********"}"#);
+        masker.add("first\nit says \"x\"\n");
+        assert_eq!(masker.mask(r#"["it says \"x\""]"#), r#"["********"]"#);
         assert!(masker.finds("--password=hunter2"));
         assert!(!masker.finds("nothing here"));
     }

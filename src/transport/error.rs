@@ -78,9 +78,13 @@ impl TransportError {
             Self::Become { said, .. } if said.contains("not found") => {
                 "install sudo on the host, or set `ansible_become_method: su`"
             }
+            Self::Become { said, .. } if said.contains("incorrect password") => {
+                "the password was refused: look at `ansible_become_password`, or what `-K` was answered"
+            }
             Self::Become { .. } => "set `ansible_become_password` (in a vault), or allow the user in sudoers",
             Self::Timeout { .. } => "raise `ansible_timeout`, or look why the host is slow",
             Self::Lost { .. } => "run again: what was done is recognised and not done twice",
+            Self::Shell { why } if why.contains("`dd`") => "install `coreutils` (or `busybox`) on the host",
             Self::Shell { .. } => "the login user needs a shell such as /bin/bash or /bin/sh",
             Self::Config { .. } => return None,
         };

@@ -288,7 +288,10 @@ impl Session {
             Some(Event::Broken(why)) => Err(TransportError::lost(why)),
             None => {
                 let words = self.last_words();
-                let why = if words.is_empty() { "the host closed it".to_owned() } else { words };
+                let why = match words.is_empty() {
+                    true => "the host closed it, or nothing came through any more".to_owned(),
+                    false => words,
+                };
                 Err(TransportError::lost(why))
             }
         }
@@ -363,7 +366,10 @@ fn words(said: &VecDeque<u8>) -> String {
 fn ended(status: i32, said: &VecDeque<u8>) -> TransportError {
     let words = words(said);
     let why = match status {
-        99 => "`dd` on the host cannot do `iflag=fullblock`, or is missing".to_owned(),
+        99 => {
+            let why = "`dd` on the host is missing, or cannot do `iflag=fullblock`".to_owned();
+            return TransportError::Shell { why };
+        }
         _ if words.is_empty() => format!("its shell ended with status {status}"),
         _ => words,
     };
