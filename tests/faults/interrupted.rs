@@ -11,7 +11,7 @@ const LEFTOVERS: &str = "find / -xdev -name '.*ishprov*' 2>/dev/null; \
 
 pub fn nothing_is_left(bench: &Bench, host: &str) {
     let mut left = String::new();
-    bench.until("a clean host", 20, || {
+    bench.until("a clean host", 90, || {
         left = bench.sh(host, LEFTOVERS);
         if !left.is_empty() {
             eprintln!("still there: {left}");
