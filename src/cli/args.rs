@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::shell::Secret;
+use crate::tuner::{Bytes, DiskKind, Workload};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -31,6 +32,11 @@ pub enum Command {
     /// Rehearse: make an inventory's hosts exist on this machine, and run sites on them.
     #[command(subcommand)]
     Lab(Box<LabCommand>),
+    /// PostgreSQL settings that fit a machine, with the memory budget that proves it.
+    Tune(Box<TuneArgs>),
+    /// Encrypt, read and change secrets as `ansible-vault` keeps them.
+    #[command(subcommand)]
+    Vault(VaultCommand),
     /// Show the reference text of a module, or list all modules.
     Doc {
         /// The module.
@@ -52,11 +58,11 @@ pub struct InventoryArgs {
     /// Variables: `name=value`, JSON, or `@file` (repeatable).
     #[arg(short, long, value_name = "VARS")]
     pub extra_vars: Vec<String>,
-    /// File that holds the vault password.
+    /// File that holds the vault password, or a program that prints it.
     #[arg(long, value_name = "FILE", env = "ANSIBLE_VAULT_PASSWORD_FILE")]
     pub vault_password_file: Option<PathBuf>,
-    /// Ask for the vault password.
-    #[arg(long, conflicts_with = "vault_password_file")]
+    /// Ask for the vault password, whatever file is named.
+    #[arg(long)]
     pub ask_vault_pass: bool,
 }
 
@@ -287,6 +293,144 @@ pub enum LabFault {
     FillDisk,
     /// Give back what filled it.
     FreeDisk,
+}
+
+/// `ishprov tune`.
+#[derive(Debug, Clone, Args)]
+pub struct TuneArgs {
+    /// Hosts (a pattern) of the inventory; together they count as one cluster.
+    #[arg(requires = "inventory")]
+    pub pattern: Option<String>,
+    /// Only show what would be set, and touch nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub inventory: InventoryArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connect: ConnectArgs,
+    /// Only these hosts (a pattern).
+    #[arg(short, long, value_name = "PATTERN", requires = "inventory")]
+    pub limit: Option<String>,
+    /// RAM of a machine that is not there ("16GB").
+    #[arg(long, value_name = "SIZE", requires = "cpus", conflicts_with = "inventory")]
+    pub ram: Option<Bytes>,
+    /// CPUs of a machine that is not there.
+    #[arg(long, value_name = "NUMBER", requires = "ram", conflicts_with = "inventory")]
+    pub cpus: Option<u64>,
+    /// Kind of the data disk: nvme, ssd, hdd, san or unknown (default: what the kernel says, where that can be believed).
+    #[arg(long, value_name = "KIND")]
+    pub disk: Option<DiskKind>,
+    /// `max_connections` (default: as the running server has it, else what the workload usually takes).
+    #[arg(long, value_name = "NUMBER")]
+    pub connections: Option<u64>,
+    /// Connections that work at the same time: what the pools in front can open (default: all).
+    #[arg(long, value_name = "NUMBER")]
+    pub active: Option<u64>,
+    /// Kind of work: web, oltp, dw, mixed or desktop.
+    #[arg(long, value_name = "KIND", default_value = "mixed")]
+    pub workload: Workload,
+    /// Major version of PostgreSQL (default: the one that runs or is installed, else 15).
+    #[arg(long, value_name = "MAJOR")]
+    pub pg: Option<u64>,
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: TuneFormat,
+    /// Also show settings that are right as they are.
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// How to print settings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum TuneFormat {
+    /// For people.
+    #[default]
+    Table,
+    /// A file for `conf.d`, reasons as comments.
+    Conf,
+    /// Everything, for programs.
+    Json,
+    /// The same as YAML.
+    Yaml,
+}
+
+/// `ishprov vault`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum VaultCommand {
+    /// Encrypt files in place (`-`: standard input to standard output).
+    Encrypt(VaultFilesArgs),
+    /// Decrypt files in place (`-`: standard input to standard output).
+    Decrypt(VaultFilesArgs),
+    /// Show the content of encrypted files.
+    View {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        password: VaultPasswordArgs,
+        /// The files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Edit an encrypted file with $VISUAL or $EDITOR.
+    Edit {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        password: VaultPasswordArgs,
+        /// The file; it is made when there is none.
+        file: PathBuf,
+    },
+    /// Encrypt files anew with another password.
+    Rekey {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        password: VaultPasswordArgs,
+        /// File that holds the new password (default: ask for it).
+        #[arg(long, value_name = "FILE")]
+        new_vault_password_file: Option<PathBuf>,
+        /// The files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Encrypt one value for use in a YAML file.
+    EncryptString {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        password: VaultPasswordArgs,
+        /// Name of the variable.
+        #[arg(short, long)]
+        name: Option<String>,
+        /// `-`: read the value from standard input (one line end at its end does not count); otherwise it is asked for.
+        source: Option<String>,
+    },
+}
+
+/// Which vault password.
+#[derive(Debug, Clone, Default, Args)]
+pub struct VaultPasswordArgs {
+    /// Label written into the file, to tell passwords apart (`prod`).
+    #[arg(long, value_name = "LABEL")]
+    pub vault_id: Option<String>,
+    /// File that holds the vault password, or a program that prints it.
+    #[arg(long, value_name = "FILE", env = "ANSIBLE_VAULT_PASSWORD_FILE")]
+    pub vault_password_file: Option<PathBuf>,
+    /// Ask for the vault password, whatever file is named.
+    #[arg(long)]
+    pub ask_vault_pass: bool,
+}
+
+/// `ishprov vault encrypt` and `decrypt`.
+#[derive(Debug, Clone, Args)]
+pub struct VaultFilesArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub password: VaultPasswordArgs,
+    /// Where to write instead of in place (`-`: standard output).
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The files.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
 }
 
 /// `ishprov lint`.

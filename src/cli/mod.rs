@@ -7,8 +7,10 @@ mod inventory;
 mod lab;
 mod lint;
 mod load;
+mod measure;
 mod report;
 mod run;
+mod tune;
 mod vault;
 
 pub use args::Cli;
@@ -38,6 +40,8 @@ pub async fn main(cli: Cli) -> i32 {
         Command::Inventory(command) => inventory::inventory(command),
         Command::Facts(args) => Box::pin(facts::facts(args)).await,
         Command::Lab(command) => Box::pin(lab::lab(*command)).await,
+        Command::Tune(args) => Box::pin(tune::tune(*args)).await,
+        Command::Vault(command) => vault::vault(command),
         Command::Doc { module } => doc::doc(module.as_deref()),
         Command::Completions { shell } => {
             let mut command = Cli::command();

@@ -314,6 +314,9 @@ fn encryption(servers: &[Server], now: OffsetDateTime, problems: &mut Vec<String
     }
     parts.push(if versions.is_empty() {
         "no TLS".to_owned()
+    } else if senders.iter().all(|sender| sender.tls.is_none()) {
+        // Nobody is connected: what the servers accept.
+        format!("{} or later", versions.into_iter().collect::<Vec<_>>().join(" and "))
     } else {
         versions.into_iter().collect::<Vec<_>>().join(" and ")
     });
