@@ -113,7 +113,7 @@ impl Cursor {
     pub fn fail(&mut self) -> Landing {
         while let Some(call) = self.calls.last_mut() {
             while let Some(block) = call.blocks.last_mut() {
-                let in_always = call.at > block.always || (call.at == block.always && block.failed);
+                let in_always = call.at >= block.always;
                 let in_rescue = block.rescue.is_some_and(|rescue| call.at >= rescue);
                 match block.rescue {
                     Some(rescue) if !in_rescue && !in_always => {
