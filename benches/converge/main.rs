@@ -129,7 +129,9 @@ fn run(inventory: &Path, known_hosts: &Path) -> Fallible<Ran> {
     let text = reader.join().map_err(|_| "the reader panicked")??;
     let events: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     if !status.success() {
-        return Err(format!("`ishprov run` ended with {status}:\n{text}").into());
+        let blamed = events.iter().filter(|event| !event["diagnostic"].is_null());
+        let blamed = blamed.map(|event| format!("\n{}: {}", event["host"], event["diagnostic"]["message"]));
+        return Err(format!("`ishprov run` ended with {status}{}", blamed.collect::<String>()).into());
     }
     let recap = events.iter().find(|event| event["event"] == "recap").ok_or("the run told no recap")?;
     let recap = recap["hosts"].as_object().ok_or("a recap without hosts")?.clone();
