@@ -397,7 +397,7 @@ mod tests {
     fn only_what_differs_is_shown_and_reasons_keep_their_column() {
         let (target, tuning) =
             small_host(&[("shared_buffers", "128MB"), ("work_mem", "4MB"), ("max_connections", "300")]);
-        let lines = table(&target, &tuning, false, 100);
+        let lines = table(&target, &tuning, false, 120);
         let buffers = lines.iter().find(|line| line.contains("shared_buffers ")).expect("a row");
         assert!(
             buffers.contains("128MB") && buffers.contains("2GB") && buffers.contains("restart"),
@@ -406,8 +406,8 @@ mod tests {
         assert!(!lines.iter().any(|line| line.starts_with("  max_connections")));
         assert!(lines.iter().all(|line| line.starts_with("memory")
             || line.starts_with("Way")
-            || line.chars().count() <= 100));
-        let all = table(&target, &tuning, true, 100);
+            || line.chars().count() <= 120));
+        let all = table(&target, &tuning, true, 120);
         assert!(all.iter().any(|line| line.starts_with("  max_connections") && line.contains(" -  ")));
     }
 
