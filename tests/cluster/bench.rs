@@ -107,10 +107,14 @@ impl Bench {
 
     /// A statement's result by the local socket.
     pub fn sql(&self, host: &str, statement: &str) -> String {
+        self.try_sql(host, statement).unwrap_or_else(|stderr| panic!("on {host}: {statement}\n{stderr}"))
+    }
+
+    /// A statement's result by the local socket, or what the server says against it.
+    pub fn try_sql(&self, host: &str, statement: &str) -> Result<String, String> {
         let (code, stdout, stderr) =
             self.ssh(host, "su postgres -c 'psql -XAtq -v ON_ERROR_STOP=1'", statement);
-        assert_eq!(code, 0, "on {host}: {statement}\n{stderr}");
-        stdout
+        if code == 0 { Ok(stdout) } else { Err(stderr) }
     }
 
     /// What a login from `host` comes to: the TLS version, or the error.

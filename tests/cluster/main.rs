@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stderr)]
 
+mod accounts;
 mod bench;
 
 use bench::Bench;
@@ -23,6 +24,7 @@ fn lab_three_bare_hosts_become_a_cluster_and_stay_one() {
     replication_streams_by_slots_over_tls(&bench);
     logins_are_by_tls_alone(&bench);
     firewall_lets_in_who_was_declared(&bench);
+    accounts::accounts_can_do_what_was_declared_and_no_more(&bench);
     second_run_is_quiet(&bench);
     secrets_stay_secret(&bench);
     check_mode_announces_what_the_run_then_does(&bench);
