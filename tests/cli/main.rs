@@ -1,0 +1,15 @@
+//! The program as its users meet it: the whole of what it shows, and its exit code, on small sites in temporary
+//! folders. No host is contacted but this machine.
+
+mod folder;
+mod hosts;
+mod lists;
+mod missing;
+mod reference;
+mod runs;
+mod site;
+mod together;
+mod tune;
+mod variables;
+mod vault;
+mod yaml;

@@ -1,0 +1,316 @@
+//! Help, reference texts, completions.
+
+use crate::folder::Folder;
+use std::process::Command;
+
+fn run(words: &str) -> String {
+    Folder::new("").run(words)
+}
+
+#[test]
+fn version_and_help() {
+    insta::assert_snapshot!(run("--version"), @"
+    exit 0
+    -- stdout
+    ishprov 0.1.0
+    ");
+    insta::assert_snapshot!(run("--help"), @"
+    exit 0
+    -- stdout
+    Agentless provisioner and PostgreSQL config tuner.
+
+    From this machine, over SSH, bare Debian and Ubuntu hosts become a tuned, TLS-only, firewalled,
+    replicated PostgreSQL cluster. Nothing is installed on the hosts for it: sshd and a POSIX shell are
+    enough.
+
+    Usage: ishprov <COMMAND>
+
+    Commands:
+      run          Run a site: make the hosts what it says they are
+      lint         Check a site and its inventory without contacting a host
+      inventory    Show hosts, groups and variables
+      facts        Show what hosts say of themselves
+      lab          Rehearse: make an inventory's hosts exist on this machine, and run sites on them
+      tune         PostgreSQL settings that fit a machine, with the memory budget that proves it
+      vault        Encrypt, read and change secrets as `ansible-vault` keeps them
+      doc          Show the reference text of a module, or list all modules
+      completions  Print completions for a shell
+      help         Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+      -V, --version
+              Print version
+    ");
+    insta::assert_snapshot!(run(""), @"
+    exit 2
+    -- stderr
+    Agentless provisioner and PostgreSQL config tuner
+
+    Usage: ishprov <COMMAND>
+
+    Commands:
+      run          Run a site: make the hosts what it says they are
+      lint         Check a site and its inventory without contacting a host
+      inventory    Show hosts, groups and variables
+      facts        Show what hosts say of themselves
+      lab          Rehearse: make an inventory's hosts exist on this machine, and run sites on them
+      tune         PostgreSQL settings that fit a machine, with the memory budget that proves it
+      vault        Encrypt, read and change secrets as `ansible-vault` keeps them
+      doc          Show the reference text of a module, or list all modules
+      completions  Print completions for a shell
+      help         Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help     Print help (see more with '--help')
+      -V, --version  Print version
+    ");
+}
+
+/// Every command says what it is for, and what each of its arguments is.
+#[test]
+fn help_of_each_command() {
+    let commands = [
+        "run",
+        "lint",
+        "inventory",
+        "inventory list",
+        "inventory graph",
+        "inventory host",
+        "facts",
+        "lab",
+        "lab up",
+        "lab down",
+        "lab list",
+        "lab ssh",
+        "lab run",
+        "lab fault",
+        "tune",
+        "vault",
+        "vault encrypt",
+        "vault decrypt",
+        "vault view",
+        "vault edit",
+        "vault rekey",
+        "vault encrypt-string",
+        "doc",
+        "completions",
+    ];
+    for command in commands {
+        let shown = run(&format!("{command} --help"));
+        assert!(
+            shown.starts_with("exit 0\n-- stdout\n") && shown.contains(&format!("Usage: ishprov {command}")),
+            "{shown}"
+        );
+        assert!(!shown.contains("-- stderr"), "{shown}");
+        let bare = shown
+            .lines()
+            .skip_while(|line| !line.ends_with(":"))
+            .filter(|line| line.starts_with("  ") && !line.trim().contains("  "));
+        let bare: Vec<&str> = bare
+            .filter(|line| line.trim_start().starts_with('-') && !shown.contains("\n          "))
+            .collect();
+        assert!(bare.is_empty(), "no word about {bare:?} of `{command}`");
+    }
+    insta::assert_snapshot!(run("lint --help"), @"
+    exit 0
+    -- stdout
+    Check a site and its inventory without contacting a host
+
+    Usage: ishprov lint [OPTIONS] <SITE>
+
+    Arguments:
+      <SITE>
+              The site file
+
+    Options:
+      -i, --inventory <INVENTORY>
+              Inventory: a file, a folder, or a list of hosts with a comma (repeatable)
+
+      -e, --extra-vars <VARS>
+              Variables: `name=value`, JSON, or `@file` (repeatable)
+
+          --vault-password-file <FILE>
+              File that holds the vault password, or a program that prints it
+              
+              [env: ANSIBLE_VAULT_PASSWORD_FILE=]
+
+          --ask-vault-pass
+              Ask for the vault password, whatever file is named
+
+          --output <OUTPUT>
+              What to print
+
+              Possible values:
+              - text: For people
+              - json: One JSON object per event
+              
+              [default: text]
+
+      -h, --help
+              Print help (see a summary with '-h')
+    ");
+}
+
+#[test]
+fn words_that_are_no_command() {
+    insta::assert_snapshot!(run("rnu site.yaml"), @"
+    exit 2
+    -- stderr
+    error: unrecognized subcommand 'rnu'
+
+    Usage: ishprov <COMMAND>
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(run("run"), @"
+    exit 2
+    -- stderr
+    error: the following required arguments were not provided:
+      <SITE>
+
+    Usage: ishprov run <SITE>
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(run("run site.yaml --limt h1"), @"
+    exit 2
+    -- stderr
+    error: unexpected argument '--limt' found
+
+      tip: a similar argument exists: '--limit'
+
+    Usage: ishprov run --limit <PATTERN> <SITE>
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(run("run site.yaml --forks many"), @"
+    exit 2
+    -- stderr
+    error: invalid value 'many' for '--forks <FORKS>': invalid digit found in string
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(run("lab fault brake h1"), @"
+    exit 2
+    -- stderr
+    error: invalid value 'brake' for '<FAULT>'
+      [possible values: kill, stop, boot, freeze, thaw, cut, join, fill-disk, free-disk]
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn modules() {
+    insta::assert_snapshot!(run("doc"), @"
+    exit 0
+    -- stdout
+    apt                      Debian and Ubuntu packages
+    assert                   Fails unless conditions hold
+    authorized_key           Public keys that may log in as an account
+    blockinfile              A block of lines between markers in a text file
+    command                  Runs a command without a shell
+    copy                     A file of the control machine, or a text, on the host
+    cron                     Jobs in a crontab
+    deb822_repository        Package repositories
+    debug                    Shows a text or a value
+    dpkg_selections          Packages on hold
+    fail                     Fails with a reason
+    file                     Folders, links, modes and owners
+    getent                   Entries of the host's databases
+    group                    Groups of accounts
+    hostname                 The host's own name
+    ini_file                 One option in a section of an INI file
+    lineinfile               One line in a text file
+    modprobe                 Kernel modules
+    package_facts            Which packages are installed
+    postgresql_cluster       A PostgreSQL cluster, initialised once
+    postgresql_db            Databases of a PostgreSQL server
+    postgresql_ext           Extensions of a database
+    postgresql_hba           Who may connect to a PostgreSQL server (pg_hba.conf)
+    postgresql_membership    Members of groups of a PostgreSQL server
+    postgresql_ping          Whether a PostgreSQL server answers
+    postgresql_privs         Rights in a database
+    postgresql_query         Runs SQL
+    postgresql_rollout       Running servers in line with their configuration: start, reload, restart in the right order
+    postgresql_schema        Schemas of a database
+    postgresql_set           Settings of a PostgreSQL server, in a file of conf.d that is ours
+    postgresql_slot          Replication slots
+    postgresql_standby       A streaming standby of a primary
+    postgresql_topology      Who is primary and who is standby, by what the hosts say
+    postgresql_tune          Settings that fit each host and the cluster, with their memory budget
+    postgresql_user          Roles of a PostgreSQL server
+    replace                  Every match of an expression in a text file
+    script                   Runs a script of the control machine on the host
+    service                  Services and other systemd units
+    service_facts            Which services there are
+    set_fact                 Sets variables of the host
+    setup                    Facts of the host
+    shell                    Runs a command by a shell
+    slurp                    A file's content
+    stat                     What stands at a path
+    sysctl                   Kernel parameters
+    template                 A rendered template of the control machine on the host
+    timezone                 The host's time zone
+    tls_ca                   The site's own certificate authority, on the control machine
+    tls_cert                 A certificate and its key on a host, issued by the site's CA
+    ufw                      The host's firewall
+    user                     Accounts and their groups
+    wait_for                 Waits for a port, a file or a text
+    ");
+    insta::assert_snapshot!(run("doc hostname"), @r#"
+    exit 0
+    -- stdout
+    hostname - The host's own name
+
+    The host's own name, now and after a boot.
+
+    Only the name itself is set: `/etc/hosts` is the business of a `template` or `lineinfile` task.
+
+    EXAMPLES
+    - name: The name from the inventory
+      hostname: {name: "{{ inventory_hostname }}"}
+
+    PARAMETERS
+      name (required): text
+          The name
+    "#);
+    insta::assert_snapshot!(run("doc ansible.builtin.hostname").split_once('\n').map(|(code, _)| code).unwrap_or_default(), @"exit 0");
+    insta::assert_snapshot!(run("doc hostnam"), @"
+    exit 1
+    -- stderr
+    error: there is no module `hostnam`  did you mean `hostname`?
+    `ishprov doc` lists the modules there are
+    ");
+}
+
+#[test]
+fn completions() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = run(&format!("completions {shell}"));
+        let script = script.strip_prefix("exit 0\n-- stdout\n").expect("a script");
+        assert!(script.contains("accept-new-host-keys"), "{script}");
+    }
+    let folder = Folder::new("");
+    let script = folder.run("completions bash");
+    folder.write("bash", script.strip_prefix("exit 0\n-- stdout\n").expect("a script"));
+    let checked = Command::new("bash").arg("-n").arg(folder.path("bash")).output().expect("bash runs");
+    assert!(
+        checked.status.success() && checked.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&checked.stderr)
+    );
+    insta::assert_snapshot!(run("completions tcsh"), @"
+    exit 2
+    -- stderr
+    error: invalid value 'tcsh' for '<SHELL>'
+      [possible values: bash, elvish, fish, powershell, zsh]
+
+      tip: a similar value exists: 'zsh'
+
+    For more information, try '--help'.
+    ");
+}

@@ -1,0 +1,161 @@
+//! Settings for a machine that is not there.
+
+use crate::folder::Folder;
+
+fn run(words: &str) -> String {
+    Folder::new("").run(words)
+}
+
+#[test]
+fn settings_of_a_machine_that_is_not_there() {
+    insta::assert_snapshot!(run("tune --dry-run --ram 16GB --cpus 4 --disk ssd --connections 300"), @"
+    exit 0
+    -- stdout
+    16 GB RAM, 4 CPUs, SSD (as you say) · PostgreSQL 15 · mixed · 300 connections
+      setting                              proposed                takes    why
+      shared_buffers                       4GB                     restart  a quarter of 16 GB RAM
+      effective_cache_size                 12GB                    reload   what shared_buffers and the page cache can hold
+                                                                            together: three quarters of 16 GB RAM at most
+      work_mem                             5MB                     reload   what (300 active backends + 4 parallel workers)
+                                                                            × hash_mem_multiplier 2 × 2 sorts or hashes at
+                                                                            once leave of the budget: 6.6 GB / 1216
+      maintenance_work_mem                 1GB                     reload   a sixteenth of 16 GB RAM, 1 GB at most, for
+                                                                            index builds and VACUUM by hand, one at a time
+      autovacuum_work_mem                  85MB                    reload   a 64th of 16 GB RAM shared by 3 workers, so that
+                                                                            they never take maintenance_work_mem each
+      huge_pages                           try                     restart  used where the kernel has them reserved; would
+                                                                            save 2.3 GB of page tables with 300 active
+                                                                            backends
+      max_connections                      300                     restart  the most that any host of the cluster is asked
+                                                                            for; equal on every host, since each may become
+                                                                            the primary
+      max_worker_processes                 8                       restart  at least the CPUs of the biggest host, 4 more,
+                                                                            and those of extensions; equal on every host,
+                                                                            since each may become the primary
+      max_wal_senders                      10                      restart  0 standbys, two base backups at once, and spare;
+                                                                            equal on every host, since each may become the
+                                                                            primary
+      max_prepared_transactions            0                       restart  two-phase commit is not asked for; equal on
+                                                                            every host, since each may become the primary
+      max_locks_per_transaction            64                      restart  the most that any workload of the cluster needs;
+                                                                            equal on every host, since each may become the
+                                                                            primary
+      max_replication_slots                10                      restart  a slot for every host and spare, on each host
+                                                                            because the primary may change; 0 standbys now
+      wal_level                            replica                 restart  enough for standbys and WAL archiving
+      wal_log_hints                        on                      restart  pg_rewind can then bring a failed primary back
+      track_commit_timestamp               off                     restart  nobody asks for commit times
+      max_wal_size                         8GB                     reload   half of the WAL budget of 16 GB (the filesystem
+                                                                            of pg_wal was not measured; 64 GB assumed),
+                                                                            capped for this workload
+      min_wal_size                         2GB                     reload   a quarter of max_wal_size, kept for reuse
+      max_slot_wal_keep_size               16GB                    reload   slots of standbys that are gone may hold the WAL
+                                                                            budget of 16 GB (the filesystem of pg_wal was
+                                                                            not measured; 64 GB assumed) and no more
+      wal_keep_size                        0                       reload   no standby to keep WAL for
+      wal_buffers                          16MB                    restart  a 32nd of shared_buffers, 16MB (one segment) at
+                                                                            most
+      checkpoint_timeout                   15min                   reload   a checkpoint every 15 minutes at most often
+                                                                            writes fewer full pages
+      checkpoint_completion_target         0.9                     reload   spreads a checkpoint's writes over nearly the
+                                                                            whole interval
+      wal_compression                      lz4                     reload   full pages compress well, and lz4 costs little
+                                                                            CPU
+      max_parallel_workers                 4                       reload   one a core, 2 at least: 4 cores
+      max_parallel_workers_per_gather      2                       reload   half of 4 cores, 4 at most, so that a report
+                                                                            leaves room for short work
+      max_parallel_maintenance_workers     2                       reload   half of 4 cores, 4 at most, for one index build
+      random_page_cost                     1.1                     reload   the disk is ssd (as you say), and most reads are
+                                                                            taken to hit the cache; raise it where they do
+                                                                            not
+      effective_io_concurrency             200                     reload   the disk is ssd (as you say): so many reads at
+                                                                            once keep it busy
+      maintenance_io_concurrency           100                     reload   the disk is ssd (as you say): so many reads at
+                                                                            once keep it busy
+      default_statistics_target            100                     reload   enough for short queries; raise it per column
+                                                                            where estimates are wrong
+      jit                                  off                     reload   short queries lose more time to compiling than
+                                                                            they gain, and each backend that compiled keeps
+                                                                            10 MB
+      autovacuum_max_workers               3                       restart  3, and one more with every doubling from 16
+                                                                            CPUs; here 4
+      autovacuum_naptime                   20s                     reload   every database is looked at every 20 s
+      autovacuum_vacuum_scale_factor       0.05                    reload   many small writes: a table is cleaned before it
+                                                                            bloats
+      autovacuum_analyze_scale_factor      0.02                    reload   many small writes: a table is cleaned before it
+                                                                            bloats
+      autovacuum_vacuum_cost_limit         2000                    reload   ten times the default of 200, which dates from
+                                                                            slower disks
+      tcp_keepalives_idle                  60                      reload   a client that vanished is noticed after 60 s + 6
+                                                                            × 10 s instead of two hours
+      tcp_keepalives_interval              10                      reload   a client that vanished is noticed after 60 s + 6
+                                                                            × 10 s instead of two hours
+      tcp_keepalives_count                 6                       reload   a client that vanished is noticed after 60 s + 6
+                                                                            × 10 s instead of two hours
+      client_connection_check_interval     10s                     reload   a query whose client is gone is ended within 10
+                                                                            s
+      idle_in_transaction_session_timeout  10min                   reload   a transaction that is left open holds back
+                                                                            VACUUM and locks; 10 minutes are enough
+      password_encryption                  scram-sha-256           reload   md5 hashes can be replayed
+      row_security                         on                      reload   row policies are applied to everyone they are
+                                                                            written for
+      hot_standby                          on                      restart  standbys answer queries
+      hot_standby_feedback                 on                      reload   queries on a standby are not cancelled by VACUUM
+                                                                            on the primary; long ones delay its cleaning
+      max_standby_streaming_delay          30s                     reload   replay waits at most 30 s for queries on a
+                                                                            standby
+      wal_receiver_timeout                 1min                    reload   a dead connection to the primary is noticed
+                                                                            after a minute
+      log_min_duration_statement           1s                      reload   statements slower than 1 s are logged
+      log_checkpoints                      on                      reload   forced checkpoints show that max_wal_size is too
+                                                                            small
+      log_lock_waits                       on                      reload   waits longer than deadlock_timeout are logged
+      log_temp_files                       10MB                    reload   sorts and hashes that spill 10 MB or more show
+                                                                            where work_mem is too small
+      log_autovacuum_min_duration          10s                     reload   runs of autovacuum longer than 10 s are logged
+      log_line_prefix                      %m [%p] %q%u@%d %a %h   reload   time, process, user, database, application and
+                                                                            client of every line
+      track_io_timing                      on                      reload   time spent in reads and writes shows in EXPLAIN
+                                                                            and statistics
+    memory  16.0 GB |■■■■■■ shared 4.1|■■■ page tables 2.3|■ backends 0.7|■■■■■■■■■ work 5.9|■■ vacuum 1.2|■ OS 1.0|· 0.7 free
+    Way out: a pool with 40 server connections would allow work_mem 50MB (--active 40).
+    ");
+    insta::assert_snapshot!(run("tune --dry-run --ram 16XB --cpus 4"), @"
+    exit 2
+    -- stderr
+    error: invalid value '16XB' for '--ram <SIZE>': `16XB` has the unknown unit `XB`; PostgreSQL knows B, kB, MB, GB, TB, case-sensitive
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(run("tune --dry-run --ram 16GB"), @"
+    exit 2
+    -- stderr
+    error: the following required arguments were not provided:
+      --cpus <NUMBER>
+
+    Usage: ishprov tune --ram <SIZE> --cpus <NUMBER> --dry-run [PATTERN]
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(run("tune --dry-run --ram 256MB --cpus 1 --connections 5000"), @"
+    exit 1
+    -- stderr
+    error: 5000 connections, 5000 of them active, do not fit into 256 MB RAM
+     = operating system                192 MB
+     = shared memory                 310.8 MB
+     = backends                       12.2 GB
+     = page tables                     625 MB
+     = autovacuum                        4 MB
+     = maintenance                      16 MB
+     = least for work_mem             19.5 GB
+     = sum                            32.9 GB  of 256 MB RAM
+     = option: --connections
+    ");
+    insta::assert_snapshot!(run("tune --dry-run --ram 16GB --cpus 4 --workload wbe"), @"
+    exit 2
+    -- stderr
+    error: invalid value 'wbe' for '--workload <KIND>': unknown workload `wbe`; known are web, oltp, dw, mixed, desktop; did you mean `web`?
+
+    For more information, try '--help'.
+    ");
+}
