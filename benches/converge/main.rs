@@ -4,9 +4,14 @@
 //! `ssh HOST sh -s < floor.sh` a host, all side by side) take turns, so that whatever else the machine does slows both.
 //! Times are printed, never asserted; but a run that changes something measures something else, and fails.
 //!
+//! Then the shipped site runs on three bare hosts, and the share of each role in that first run is printed. `-- noop` and
+//! `-- first` choose one of the two.
+//!
 //! `ISHPROV_BENCH_ROUNDS` sets the rounds (at least 5), `ISHPROV_KEEP_LAB` keeps the hosts for the next time.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod first;
 
 use ishprov::lab::{Connection, Lab, LabHost};
 use serde_json::Value;
@@ -42,13 +47,18 @@ struct Ran {
 }
 
 fn main() -> ExitCode {
-    match bench() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
+    let parts: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    let chosen = |part: &str| parts.is_empty() || parts.iter().any(|word| word == part);
+    let mut code = ExitCode::SUCCESS;
+    for (part, run) in [("noop", bench as fn() -> Fallible<()>), ("first", first::bench)] {
+        if chosen(part)
+            && let Err(error) = run()
+        {
+            eprintln!("error: {part}: {error}");
+            code = ExitCode::FAILURE;
         }
     }
+    code
 }
 
 fn bench() -> Fallible<()> {
