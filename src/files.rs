@@ -102,9 +102,19 @@ impl Sources for Disk {
         Path::new(path).is_dir()
     }
 
+    fn names(&self, path: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        let mut names: Vec<String> =
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        names
+    }
+
     fn decrypt(&self, ciphertext: &str) -> Result<Secret, String> {
         let Some(password) = &self.vault_password else {
-            return Err("no vault password is known: give `--vault-password-file`".to_owned());
+            return Err(
+                "no vault password was given (`--vault-password-file FILE` or `--ask-vault-pass`)".to_owned()
+            );
         };
         let plain = crate::vault::decrypt(ciphertext, password.expose().as_bytes())
             .map_err(|error| error.to_string())?;

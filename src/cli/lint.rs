@@ -2,6 +2,7 @@
 
 use super::args::{ConnectArgs, LintArgs, OutputKind};
 use super::exit;
+use super::run::counted;
 use crate::console::Screen;
 use crate::plan::Tags;
 
@@ -12,21 +13,15 @@ pub fn lint(args: LintArgs) -> i32 {
     let plays =
         world.site(&args.site, &Tags::new(vec!["all".to_owned(), "never".to_owned()], Vec::new()), None);
     let setups = world.setups(&ConnectArgs::default(), true);
-    if !world.has_errors() {
-        let found = super::run::check(&world, &plays, &setups);
-        world.diags.extend(found);
-    }
+    super::run::check(&mut world, &plays, &setups);
     if world.show_findings(&screen) {
         super::run::summary(&world, &screen);
         return exit::ERROR;
     }
     if !screen.json {
         let tasks: usize = plays.iter().map(|(plan, _)| plan.steps).max().unwrap_or(0);
-        screen.line(&format!(
-            "{}: no errors in {} files, {tasks} tasks",
-            args.site.display(),
-            world.library.map().len()
-        ));
+        let (files, tasks) = (counted(world.library.map().len(), "file"), counted(tasks, "task"));
+        screen.line(&format!("{}: no errors in {files}, {tasks}", args.site.display()));
     }
     exit::OK
 }

@@ -2,19 +2,20 @@
 
 use super::args::{ConnectArgs, InventoryArgs};
 use super::lab::LabDoor;
-use crate::diag::{Diagnostic, FileId, Span, Spanned};
+use crate::diag::{Diagnostic, FileId, Span, Spanned, did_you_mean};
 use crate::engine::HostSetup;
 use crate::files::{Disk, DiskLookups, tree};
 use crate::inventory::{
     self, Beside, Connection, ConnectionKind, Inventory, InventorySource, SourceKind, VarsFile, layout,
 };
-use crate::plan::{HostScope, Layer, Library, PlayPlan, Tags, Values, load_site};
+use crate::plan::{HostScope, Layer, Library, Op, PlayPlan, Tags, Values, load_site};
 use crate::shell::{Masker, Secret};
 use crate::template::{Scope as _, Templates, Variable};
 use crate::transport::{Become, BecomeMethod, Endpoint, HostKeyPolicy, Kind as TransportKind};
 use crate::yaml::{Kind, Node};
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub struct World {
     pub disk: Arc<Disk>,
     /// What was found wrong.
     pub diags: Vec<Diagnostic>,
+    /// Every inventory could be read, so that a name that none of them has is wrong.
+    pub hosts_known: bool,
     /// Inventories as they were named.
     pub sources: Vec<String>,
     /// The lab whose hosts stand in for the inventory's, once one was asked for.
@@ -66,9 +69,13 @@ pub fn world(args: &InventoryArgs, site: Option<&Path>, may_write: bool) -> Worl
     let library = Arc::new(Library::new(Arc::clone(&disk) as Arc<dyn crate::plan::Sources>, masker.clone()));
     disk.serve(&library);
     let templates = Arc::new(Templates::new(masker, Arc::new(DiskLookups(Arc::clone(&disk)))));
-    let inventory = read_inventory(&library, &sources, &site_dir, &mut diags);
+    let (inventory, hosts_known) = read_inventory(&library, &sources, &site_dir, &mut diags);
     let extra = extra_vars(&library, &args.extra_vars, &mut diags);
-    World { library, templates, inventory, extra, site_dir, disk, diags, sources, lab: None }
+    if diags.iter().any(|diagnostic| diagnostic.code == super::vault::NO_PASSWORD) {
+        // What cannot be opened without the password is no news.
+        diags.retain(|diagnostic| diagnostic.code != "vault");
+    }
+    World { library, templates, inventory, extra, site_dir, disk, diags, hosts_known, sources, lab: None }
 }
 
 fn vault_password(args: &InventoryArgs, diags: &mut Vec<Diagnostic>) -> Option<Secret> {
@@ -76,7 +83,8 @@ fn vault_password(args: &InventoryArgs, diags: &mut Vec<Diagnostic>) -> Option<S
         return match super::vault::ask_password("Vault password: ") {
             Ok(password) => Some(password),
             Err(why) => {
-                diags.push(Diagnostic::error("vault", format!("cannot ask for the vault password: {why}")));
+                let message = format!("cannot ask for the vault password: {why}");
+                diags.push(Diagnostic::error(super::vault::NO_PASSWORD, message));
                 None
             }
         };
@@ -96,7 +104,7 @@ fn read_inventory(
     sources: &[String],
     site_dir: &str,
     diags: &mut Vec<Diagnostic>,
-) -> Inventory {
+) -> (Inventory, bool) {
     let mut found = Vec::new();
     let mut files = Vec::new();
     for (number, source) in sources.iter().enumerate() {
@@ -128,21 +136,25 @@ fn read_inventory(
             match library.text(&path) {
                 Some(Ok((file, _))) => found.push(InventorySource { file, kind: SourceKind::Auto }),
                 Some(Err(diagnostic)) => diags.push(diagnostic),
-                None => {
-                    let diagnostic =
-                        Diagnostic::error("missing-file", format!("there is no inventory `{path}`"));
-                    diags.push(
-                        diagnostic.hint("give a file, a folder or a list of hosts (`h1,h2,`) with `-i`"),
-                    );
-                }
+                None => diags.push(
+                    Diagnostic::error("missing-file", format!("there is no inventory `{path}`"))
+                        .maybe_hint(library.near(&path))
+                        .note(format!("looked in {}", absolute(&folder_of(&path))))
+                        .hint("give a file, a folder or a list of hosts (`h1,h2,`) with `-i`"),
+                ),
             }
         }
         files.extend(vars_files(library, &dir, Beside::Inventory(number), diags));
     }
     files.extend(vars_files(library, Path::new(site_dir), Beside::Playbook, diags));
     let (inventory, faults) = Inventory::build(&found, &files, &library.map());
+    let of_hosts = |fault: &Diagnostic| {
+        let in_source = |span: Span| found.iter().any(|source| source.file == span.file);
+        fault.severity == crate::diag::Severity::Error && fault.span.is_some_and(in_source)
+    };
+    let hosts_known = found.len() >= sources.len() && !faults.iter().any(of_hosts);
     diags.extend(faults);
-    inventory
+    (inventory, hosts_known)
 }
 
 /// `group_vars` and `host_vars` beside an inventory or a site.
@@ -186,10 +198,13 @@ fn extra_vars(library: &Library, given: &[String], diags: &mut Vec<Diagnostic>) 
                     None
                 }
                 None => {
-                    diags.push(Diagnostic::error(
-                        "missing-file",
-                        format!("there is no file `{path}` (of `-e @{path}`)"),
-                    ));
+                    diags.push(
+                        Diagnostic::error(
+                            "missing-file",
+                            format!("there is no file `{path}` (of `-e @{path}`)"),
+                        )
+                        .maybe_hint(library.near(path)),
+                    );
                     None
                 }
             }
@@ -198,7 +213,7 @@ fn extra_vars(library: &Library, given: &[String], diags: &mut Vec<Diagnostic>) 
             crate::yaml::parse(file, text).map_err(|found| diags.extend(found)).ok()
         } else {
             let file = library.add("command line (-e)", text);
-            for word in split_words(text) {
+            for (at, word) in split_words(text) {
                 match word.split_once('=') {
                     Some((name, value)) => {
                         let node = Node::new(Kind::Str(value.to_owned()), Span::new(file, 0, text.len()));
@@ -209,7 +224,7 @@ fn extra_vars(library: &Library, given: &[String], diags: &mut Vec<Diagnostic>) 
                             Diagnostic::error("bad-extra-var", format!("`{word}` is no variable"));
                         diags.push(
                             diagnostic
-                                .at(Span::new(file, 0, text.len()))
+                                .at(Span::new(file, at.start, at.end))
                                 .hint("write `name=value`, JSON, or `@file`"),
                         );
                     }
@@ -226,26 +241,28 @@ fn extra_vars(library: &Library, given: &[String], diags: &mut Vec<Diagnostic>) 
     Arc::new(Layer { vars })
 }
 
-/// Words separated by blanks outside of quotes; the quotes are taken off.
-fn split_words(text: &str) -> Vec<String> {
+/// Words separated by blanks outside of quotes, and where they stand; the quotes are taken off.
+fn split_words(text: &str) -> Vec<(Range<usize>, String)> {
     let mut words = Vec::new();
     let mut word = String::new();
-    let mut quote = None;
-    for c in text.chars() {
+    let (mut quote, mut start) = (None, 0);
+    for (at, c) in text.char_indices().chain([(text.len(), ' ')]) {
         match quote {
             Some(open) if c == open => quote = None,
+            Some(_) if at == text.len() => {}
             Some(_) => word.push(c),
             None if c == '"' || c == '\'' => quote = Some(c),
             None if c.is_whitespace() => {
                 if !word.is_empty() {
-                    words.push(std::mem::take(&mut word));
+                    words.push((start..at, std::mem::take(&mut word)));
                 }
+                start = at + c.len_utf8();
             }
             None => word.push(c),
         }
     }
     if !word.is_empty() {
-        words.push(word);
+        words.push((start..text.len(), word));
     }
     words
 }
@@ -301,10 +318,48 @@ impl World {
         let plans = load_site(&self.library, &path, tags, &mut self.diags);
         let mut plays = Vec::new();
         for plan in plans {
+            let known = self.diags.len();
             let hosts = self.select(&plan.play.hosts, limit);
+            if !self.hosts_known {
+                // Which names there are is not known: that one is missing may be an echo.
+                self.diags.truncate(known);
+            }
             plays.push((Arc::new(plan), hosts));
         }
         plays
+    }
+
+    /// Says which tags of `--tags` and `--skip-tags` no task has. When none of `--tags` is known there is nothing to
+    /// run, which is an error.
+    pub fn check_tags(&mut self, tags: &Tags, plays: &[(Arc<PlayPlan>, Vec<String>)]) {
+        if self.has_errors() {
+            return;
+        }
+        let known: BTreeSet<String> = plays.iter().flat_map(|(plan, _)| plan.tags.iter().cloned()).collect();
+        // What is taken in later may bring tags that nobody knows yet.
+        let open =
+            plays.iter().any(|(plan, _)| plan.program.ops.iter().any(|op| matches!(op, Op::Include(_))));
+        let (run, skip) = tags.unknown(&known);
+        let nothing = !open && tags.wanted() > 0 && run.len() == tags.wanted();
+        for (option, words) in [("--tags", run), ("--skip-tags", skip)] {
+            for word in words {
+                let message = format!("no task has the tag `{word}`");
+                let code = "unknown-tag";
+                let diagnostic = if nothing && option == "--tags" {
+                    Diagnostic::error(code, message)
+                } else {
+                    Diagnostic::warning(code, message)
+                };
+                let file = self.library.add(&format!("command line ({option})"), &word);
+                let mut diagnostic = diagnostic.at(Span::new(file, 0, word.len()));
+                diagnostic.label = did_you_mean(&word, known.iter().map(String::as_str));
+                if diagnostic.label.is_none() && !known.is_empty() {
+                    let listed = known.iter().map(|tag| format!("`{tag}`")).collect::<Vec<_>>().join(", ");
+                    diagnostic = diagnostic.note(format!("the tags of this site are {listed}"));
+                }
+                self.diags.push(diagnostic);
+            }
+        }
     }
 
     /// A host's variables before anything is known of it.
@@ -529,6 +584,10 @@ impl World {
     pub fn has_errors(&self) -> bool {
         self.diags.iter().any(|diagnostic| diagnostic.severity == crate::diag::Severity::Error)
     }
+}
+
+fn folder_of(path: &str) -> String {
+    Path::new(path).parent().map(|dir| dir.display().to_string()).unwrap_or_default()
 }
 
 fn absolute(dir: &str) -> String {

@@ -6,7 +6,7 @@ use super::load::World;
 use crate::console::{Console, JsonConsole, Screen, TextConsole};
 use crate::diag::Diagnostic;
 use crate::engine::{self, Local, Options, Report, Shared, Site, Stop};
-use crate::plan::{Binder, HostLint, Op, PlayPlan, Tags, lint_handlers, lint_host, merge};
+use crate::plan::{Binder, Echo, HostLint, Op, PlayPlan, Tags, lint_handlers, lint_host, merge};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -60,13 +60,11 @@ pub fn prepare(args: &RunArgs, screen: &Screen) -> Result<Prepared, i32> {
     let mut world = super::load::world(&args.inventory, Some(&args.site), !args.check);
     let tags = Tags::new(args.tags.clone(), args.skip_tags.clone());
     let plays = world.site(&args.site, &tags, args.limit.as_deref());
+    world.check_tags(&tags, &plays);
     let setups = world.setups(&args.connect, args.check);
     let hosts: Vec<String> = plays.iter().flat_map(|(_, hosts)| hosts.clone()).collect();
     world.check_lab(&hosts);
-    if !world.has_errors() {
-        let found = check(&world, &plays, &setups);
-        world.diags.extend(found);
-    }
+    check(&mut world, &plays, &setups);
     if world.show_findings(screen) {
         summary(&world, screen);
         return Err(exit::ERROR);
@@ -84,7 +82,15 @@ pub fn prepare(args: &RunArgs, screen: &Screen) -> Result<Prepared, i32> {
         return Ok(Prepared::Listed);
     }
     if plays.iter().all(|(_, hosts)| hosts.is_empty()) {
-        screen.aside("error: no host is left to run on: the pattern and `--limit` have none in common");
+        let why = match &args.limit {
+            Some(limit) => format!("no play is for a host of `--limit {limit}`"),
+            None => "no play has a host".to_owned(),
+        };
+        screen.aside(&format!("error: no host is left to run on: {why}"));
+        screen.aside(&format!(
+            " = help: `ishprov run {} --list-hosts` shows the hosts of each play",
+            args.site.display()
+        ));
         return Err(exit::ERROR);
     }
     Ok(Prepared::Ready(Box::new(Ready { world, plays, setups })))
@@ -98,17 +104,30 @@ pub fn summary(world: &World, screen: &Screen) {
     let errors =
         world.diags.iter().filter(|diagnostic| diagnostic.severity == crate::diag::Severity::Error).count();
     let files = world.library.map().len();
-    let plural =
-        |count: usize, word: &str| if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") };
-    screen.aside(&format!(
-        "{} in {}. No host was contacted.",
-        plural(errors, "error"),
-        plural(files, "file")
-    ));
+    let (errors, files) = (counted(errors, "error"), counted(files, "file"));
+    screen.aside(&format!("{errors} in {files}. No host was contacted."));
 }
 
-/// Everything that can be found wrong without a host, for every host.
+/// "1 file", "2 files".
+pub fn counted(count: usize, word: &str) -> String {
+    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
+}
+
+/// Everything that can be found wrong without a host, for every host, in order of place. What only follows from
+/// another fault is left out.
 pub fn check(
+    world: &mut World,
+    plays: &[(Arc<PlayPlan>, Vec<String>)],
+    setups: &HashMap<String, engine::HostSetup>,
+) {
+    let echo = Echo::of(&world.diags, &world.library);
+    let found = lint(world, plays, setups);
+    world.diags.extend(found);
+    world.diags.retain(|diagnostic| !echo.drowns(diagnostic));
+    world.diags.sort_by_key(|diagnostic| diagnostic.span);
+}
+
+fn lint(
     world: &World,
     plays: &[(Arc<PlayPlan>, Vec<String>)],
     setups: &HashMap<String, engine::HostSetup>,

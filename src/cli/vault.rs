@@ -6,7 +6,7 @@ use crate::console::Screen;
 use crate::diag::{Diagnostic, SourceMap};
 use crate::shell::{Masker, Secret};
 use crate::vault::{self as format, SALT_LEN};
-use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::io::{IsTerminal as _, Read, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -40,12 +40,15 @@ pub fn vault(command: VaultCommand) -> i32 {
     }
 }
 
+/// Code of a fault that leaves no vault password.
+pub const NO_PASSWORD: &str = "vault-password";
+
 /// The vault password in a file; a file that may be executed is a program that prints it.
 pub fn read_password(path: &Path) -> Done<Secret> {
     let failed = |why: String| {
-        let message = format!("cannot read the vault password from `{}`: {why}", path.display());
-        Diagnostic::error("vault", message)
-            .hint("give a file that holds the password with `--vault-password-file`")
+        let message = format!("no vault password from `{}`: {why}", path.display());
+        Diagnostic::error(NO_PASSWORD, message)
+            .hint("`--vault-password-file` takes a file that holds the password, or a program that prints it")
     };
     let mode = std::fs::metadata(path).map(|metadata| metadata.mode()).unwrap_or(0);
     let bytes = if mode & 0o111 != 0 && path.is_file() {
@@ -54,7 +57,7 @@ pub fn read_password(path: &Path) -> Done<Secret> {
         program.stderr(std::process::Stdio::inherit());
         let output = program.output().map_err(|error| failed(format!("it is a program, and {error}")))?;
         if !output.status.success() {
-            return Err(failed(format!("the program ended with {}", output.status)));
+            return Err(failed(format!("it is a program, and it failed ({})", output.status)));
         }
         Zeroizing::new(output.stdout)
     } else {
@@ -70,15 +73,39 @@ pub fn ask_password(prompt: &str) -> std::io::Result<Secret> {
     let terminal = std::fs::OpenOptions::new().read(true).write(true).open("/dev/tty")?;
     let before = rustix::termios::tcgetattr(&terminal)?;
     let mut silent = before.clone();
-    silent.local_modes.remove(rustix::termios::LocalModes::ECHO);
+    // Keys come as they are, Ctrl-C too: a signal would end the program and leave the terminal without echo.
+    use rustix::termios::LocalModes;
+    silent.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
     (&terminal).write_all(prompt.as_bytes())?;
     rustix::termios::tcsetattr(&terminal, rustix::termios::OptionalActions::Flush, &silent)?;
-    let mut line = Zeroizing::new(String::new());
-    let read = std::io::BufReader::new(&terminal).read_line(&mut line);
+    let line = typed_line(&terminal);
     rustix::termios::tcsetattr(&terminal, rustix::termios::OptionalActions::Flush, &before)?;
     (&terminal).write_all(b"\n")?;
-    read?;
-    Ok(Secret::new(line.trim_end_matches(['\n', '\r'])))
+    let line = line?;
+    let text = std::str::from_utf8(&line).map_err(|_| std::io::Error::other("that was not UTF-8"))?;
+    Ok(Secret::new(text))
+}
+
+/// A line typed at a terminal that hands over every key.
+fn typed_line(mut keys: impl Read) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    const CTRL_C: u8 = 0x03;
+    const CTRL_D: u8 = 0x04;
+    const BACKSPACE: u8 = 0x08;
+    const CTRL_U: u8 = 0x15;
+    const DELETE: u8 = 0x7f;
+    let mut line = Zeroizing::new(Vec::new());
+    let mut key = Zeroizing::new([0]);
+    while keys.read(&mut key[..])? == 1 {
+        match key[0] {
+            b'\n' | b'\r' | CTRL_D => break,
+            CTRL_C => return Err(std::io::Error::other("you pressed Ctrl-C")),
+            CTRL_U => line.clear(),
+            // One character, however many bytes it has.
+            BACKSPACE | DELETE => while line.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {},
+            byte => line.push(byte),
+        }
+    }
+    Ok(line)
 }
 
 /// The password that the arguments name, or that the person types; a new one is typed twice.
@@ -333,4 +360,20 @@ fn replace(file: &Path, content: &[u8]) -> Done<()> {
     staged.as_file().sync_all().map_err(failed)?;
     staged.persist(&target).map_err(|error| failed(error.error))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_become_a_line() {
+        let typed =
+            |keys: &str| typed_line(keys.as_bytes()).map(|line| String::from_utf8_lossy(&line).into_owned());
+        assert_eq!(typed("abc\nd").unwrap(), "abc");
+        assert_eq!(typed("abcä\u{7f}\u{8}d\r").unwrap(), "abd");
+        assert_eq!(typed("\u{7f}wrong\u{15}right\u{4}").unwrap(), "right");
+        assert_eq!(typed("").unwrap(), "");
+        assert_eq!(typed("secret\u{3}\n").unwrap_err().to_string(), "you pressed Ctrl-C");
+    }
 }

@@ -41,8 +41,11 @@ impl Args {
                 Ok(value) => {
                     values.insert(param.name.to_owned(), value);
                 }
-                Err(expected) => faults
-                    .push(Fault::param(name, format!("`{name}` takes {expected}, not {}", describe(value)))),
+                Err(expected) => {
+                    let fault =
+                        Fault::param(name, format!("`{name}` takes {expected}, not {}", describe(value)));
+                    faults.push(near_choice(param, value).into_iter().fold(fault, Fault::hint));
+                }
             }
         }
         for param in spec.params.iter().filter(|param| param.required && !values.contains_key(param.name)) {
@@ -54,7 +57,7 @@ impl Args {
             }) {
                 faults.push(
                     Fault::task(format!("module `{}` needs the parameter `{}`", spec.name, param.name))
-                        .hint(param.doc),
+                        .hint(format!("`{}`, {}: {}", param.name, param.kind, lower_first(param.doc))),
                 );
             }
         }
@@ -147,11 +150,23 @@ fn coerce(param: &Param, value: &Value) -> Result<Value, String> {
         },
         Kind::Choice(choices) => match choice(value, choices) {
             Some(word) => Ok(Value::String(word.to_owned())),
-            None => {
-                let near = scalar(value).and_then(|word| did_you_mean(&word, choices.iter().copied()));
-                Err(near.map_or_else(expected, |near| format!("{} ({near})", expected())))
-            }
+            None => Err(expected()),
         },
+    }
+}
+
+/// The choice that a slip of the finger came from.
+fn near_choice(param: &Param, value: &Value) -> Option<String> {
+    let Kind::Choice(choices) = param.kind else { return None };
+    did_you_mean(&scalar(value)?, choices.iter().copied())
+}
+
+/// A sentence's beginning in the middle of another; names in capitals stay as they are.
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    match (chars.next(), chars.clone().next()) {
+        (Some(first), Some(second)) if !second.is_uppercase() => first.to_lowercase().chain(chars).collect(),
+        _ => text.to_owned(),
     }
 }
 
@@ -276,7 +291,7 @@ mod tests {
             [
                 "unknown parameter `moed` of module `probe`",
                 "`force` takes true or false, not `perhaps`",
-                "`state` takes one of present, absent (did you mean `present`?), not `presnt`",
+                "`state` takes one of present, absent, not `presnt`",
                 "module `probe` needs the parameter `path`",
             ]
         );

@@ -114,7 +114,7 @@ impl Module for File {
         free_form: None,
         open: false,
         params: &[
-            Param::new("path", Kind::Path, "What it is about").required().aliases(&["dest", "name"]),
+            Param::new("path", Kind::Path, "The file, folder or link").required().aliases(&["dest", "name"]),
             Param::new(
                 "state",
                 Kind::Choice(&["file", "directory", "link", "touch", "absent"]),

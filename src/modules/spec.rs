@@ -117,19 +117,19 @@ impl Spec {
 impl std::fmt::Display for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Str => f.write_str("text"),
-            Self::Path => f.write_str("absolute path"),
+            Self::Str => f.write_str("a text"),
+            Self::Path => f.write_str("an absolute path"),
             Self::Bool => f.write_str("true or false"),
-            Self::Int => f.write_str("whole number"),
-            Self::Mode => f.write_str("file mode, quoted (\"0644\")"),
+            Self::Int => f.write_str("a whole number"),
+            Self::Mode => f.write_str("a file mode, quoted (\"0644\")"),
             Self::Choice(choices) => write!(f, "one of {}", choices.join(", ")),
-            Self::List => f.write_str("list of texts"),
-            Self::Dict => f.write_str("mapping"),
+            Self::List => f.write_str("a list of texts"),
+            Self::Dict => f.write_str("a mapping"),
             Self::Any => f.write_str("any value"),
-            Self::Conditions => f.write_str("condition or list of conditions"),
-            Self::Expression => f.write_str("expression"),
-            Self::LocalFile => f.write_str("file of the control machine"),
-            Self::LocalTemplate => f.write_str("template of the control machine"),
+            Self::Conditions => f.write_str("a condition or a list of conditions"),
+            Self::Expression => f.write_str("an expression"),
+            Self::LocalFile => f.write_str("a file of the control machine"),
+            Self::LocalTemplate => f.write_str("a template of the control machine"),
         }
     }
 }

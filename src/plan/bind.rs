@@ -294,8 +294,9 @@ impl Binder<'_> {
             Some(path) => Ok(path.clone()),
             None => {
                 let what = if part == "templates" { "template" } else { "file" };
-                let diagnostic =
+                let mut diagnostic =
                     Diagnostic::error("missing-file", format!("there is no {what} `{name}`")).at(at);
+                diagnostic.label = candidates.iter().find_map(|path| self.library.near(path));
                 Err(diagnostic.hint(format!("looked for {}", candidates.join(", "))))
             }
         }
@@ -312,8 +313,12 @@ pub fn search_path(step: &Step, part: &str, name: &str, site_dir: &str) -> Vec<S
     dirs.push(step.dir.clone());
     dirs.push(join(site_dir, part));
     dirs.push(site_dir.to_owned());
-    let mut paths: Vec<String> = dirs.iter().map(|dir| join(dir, name)).collect();
-    paths.dedup();
+    let mut paths: Vec<String> = Vec::new();
+    for path in dirs.iter().map(|dir| join(dir, name)) {
+        if !paths.contains(&path) {
+            paths.push(path);
+        }
+    }
     paths
 }
 

@@ -1,6 +1,6 @@
 //! Plays to programs: roles, imports and constant includes are taken in, keywords inherited, tags selected.
 
-use super::bind::arguments;
+use super::bind::{arguments, search_path};
 use super::inherit::inherit;
 use super::library::Library;
 use super::program::{Barrier, Layer, Layers, Op, Program, Role, Step, StepCall};
@@ -12,10 +12,14 @@ use crate::playbook::{
 };
 use crate::yaml::{Entry, Kind, Node};
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// How deep roles and includes may nest before it is taken for a cycle.
 const DEEPEST: usize = 40;
+
+/// How many times roles may be reached by way of dependencies; more are only reached where all need each other.
+const MOST_EXPOSED: usize = 1000;
 
 /// What a play was compiled to.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ pub struct PlayPlan {
     pub steps: usize,
     /// Variables of the play and all its roles, for texts that belong to no task.
     pub layers: Arc<Layers>,
+    /// Every tag that some task has, chosen or not.
+    pub tags: BTreeSet<String>,
     /// Declared inputs of the roles, to be held against every host's variables.
     pub inputs: Vec<(Arc<Role>, Span, Arc<Layers>, Vec<ArgumentSpec>)>,
 }
@@ -51,6 +57,8 @@ struct Around {
     keywords: Keywords,
     layers: Layers,
     role: Option<Arc<Role>>,
+    /// Roles whose dependencies are being taken in, outermost first.
+    dependents: Vec<Arc<Role>>,
     frames: Vec<Frame>,
     dir: String,
 }
@@ -66,6 +74,7 @@ pub struct Compiler<'a> {
     handlers: RefCell<Vec<Arc<Handler>>>,
     inputs: RefCell<Vec<(Arc<Role>, Span, Arc<Layers>, Vec<ArgumentSpec>)>>,
     done_roles: RefCell<Vec<(String, String)>>,
+    seen_tags: RefCell<BTreeSet<String>>,
 }
 
 /// The files of one role, decoded.
@@ -88,6 +97,7 @@ impl<'a> Compiler<'a> {
             handlers: RefCell::default(),
             inputs: RefCell::default(),
             done_roles: RefCell::default(),
+            seen_tags: RefCell::default(),
         }
     }
 
@@ -106,13 +116,15 @@ impl<'a> Compiler<'a> {
         self.handlers.take();
         self.inputs.take();
         self.done_roles.take();
+        self.seen_tags.take();
         let mut layers = Layers { play: self.play_layers(play), ..Layers::default() };
         let roles: Vec<&RoleCall> = play.roles.iter().collect();
-        self.expose_roles(&roles, &mut layers, 0);
+        self.expose_roles(&roles, &mut layers, &mut Vec::new());
         let around = Around {
             keywords: play.keywords.clone(),
             layers,
             role: None,
+            dependents: Vec::new(),
             frames: Vec::new(),
             dir: self.site_dir.clone(),
         };
@@ -135,6 +147,7 @@ impl<'a> Compiler<'a> {
             handlers: self.handlers.take(),
             steps: self.next_id.get(),
             layers: Arc::new(around.layers),
+            tags: self.seen_tags.take(),
             inputs: self.inputs.take(),
         }
     }
@@ -152,14 +165,17 @@ impl<'a> Compiler<'a> {
             },
             layers: (*step.layers).clone(),
             role: step.role.clone(),
+            dependents: Vec::new(),
             frames: step.frames.clone(),
             dir: step.dir.clone(),
         };
         let name = Spanned::new(target.to_owned(), step.span);
         match step.call {
             StepCall::Include { kind: IncludeKind::Role } => {
-                let tasks_from = step.arg("tasks_from").and_then(|arg| arg.value.scalar_text());
-                self.role_tasks(&name, tasks_from.as_deref(), &around, &mut program, step.frames.len());
+                let tasks_from = step
+                    .arg("tasks_from")
+                    .and_then(|arg| Some(Spanned::new(arg.value.scalar_text()?, arg.value.span)));
+                self.role_tasks(&name, tasks_from.as_ref(), &around, &mut program, step.frames.len());
             }
             _ => self.task_file(&name, &around, &mut program),
         }
@@ -208,9 +224,10 @@ impl<'a> Compiler<'a> {
     fn vars_file(&self, path: &str, at: Span, what: &str) -> Option<Vec<Entry>> {
         match self.library.yaml(path) {
             None => {
-                self.diags
-                    .borrow_mut()
-                    .push(Diagnostic::error("missing-file", format!("there is no {what} `{path}`")).at(at));
+                let mut diagnostic =
+                    Diagnostic::error("missing-file", format!("there is no {what} `{path}`")).at(at);
+                diagnostic.label = self.library.near(path);
+                self.diags.borrow_mut().push(diagnostic);
                 None
             }
             Some(Err(found)) => {
@@ -222,17 +239,20 @@ impl<'a> Compiler<'a> {
     }
 
     /// Defaults and vars of every role of the play are visible in all of it, as in Ansible.
-    fn expose_roles(&self, calls: &[&RoleCall], layers: &mut Layers, depth: usize) {
+    fn expose_roles(&self, calls: &[&RoleCall], layers: &mut Layers, dependents: &mut Vec<String>) {
         for call in calls {
             let Some(path) = self.role_path(&call.name.node) else { continue };
-            if depth > DEEPEST {
-                return;
+            // A circle is reported where the roles are called; here it must only come to an end.
+            if dependents.contains(&path) || layers.defaults.len() > MOST_EXPOSED {
+                continue;
             }
             let silent = self.diags.borrow().len();
             let files = self.role_files(&call.name.node, &path);
             self.diags.borrow_mut().truncate(silent);
             let dependencies: Vec<&RoleCall> = files.meta.dependencies.iter().collect();
-            self.expose_roles(&dependencies, layers, depth + 1);
+            dependents.push(path);
+            self.expose_roles(&dependencies, layers, dependents);
+            dependents.pop();
             layers.defaults.insert(0, files.defaults);
             layers.role_vars.insert(0, files.vars);
         }
@@ -276,6 +296,7 @@ impl<'a> Compiler<'a> {
         if !task.keywords.vars.is_empty() {
             inner.layers.tasks.insert(0, Layer::of(&task.keywords.vars));
         }
+        self.seen_tags.borrow_mut().extend(inner.keywords.tags.iter().map(|tag| tag.node.clone()));
         match &task.action {
             Action::Module { name, args } => {
                 if let Some(step) = self.module_step(task, name, args, &inner) {
@@ -382,6 +403,9 @@ impl<'a> Compiler<'a> {
         }
         let (Some(name), false, true) = (constant, repeated, include.kind != IncludeKind::Vars) else {
             let step = self.step(task, StepCall::Include { kind: include.kind }, args, around);
+            if let (Some(name), IncludeKind::Vars) = (constant, include.kind) {
+                self.look_for_vars(&step, name, include.name.span, around);
+            }
             program.ops.push(Op::Include(step));
             return;
         };
@@ -394,13 +418,25 @@ impl<'a> Compiler<'a> {
             program.ops.push(Op::Flush);
             (at, self.step(task, StepCall::Include { kind: include.kind }, args, around))
         });
-        let tasks_from = include.tasks_from.as_ref().map(|from| from.node.as_str());
         match include.kind {
-            IncludeKind::Role => self.role_tasks(&name, tasks_from, &inner, program, around.frames.len()),
+            IncludeKind::Role => {
+                self.role_tasks(&name, include.tasks_from.as_ref(), &inner, program, around.frames.len())
+            }
             _ => self.task_file(&name, &inner, program),
         }
         if let Some((at, step)) = guard {
             program.ops[at] = Op::Guard { step, to: program.ops.len() };
+        }
+    }
+
+    /// A file of variables is read when its task is reached; that it is missing is seen before.
+    fn look_for_vars(&self, step: &Step, name: &str, at: Span, around: &Around) {
+        let paths = search_path(step, "vars", name, &self.site_dir);
+        if self.library.first(&paths).is_none() {
+            let message = format!("there is no file of variables `{name}`");
+            let mut diagnostic = Diagnostic::error("missing-file", message).at(at);
+            diagnostic.label = paths.iter().find_map(|path| self.library.near(path));
+            self.error(diagnostic.hint(format!("looked for {}", paths.join(", "))), around);
         }
     }
 
@@ -410,11 +446,13 @@ impl<'a> Compiler<'a> {
             candidates.push(join(&format!("{}/tasks", role.path), &name.node));
         }
         candidates.push(join(&self.site_dir, &name.node));
-        candidates.push(join(&format!("{}/tasks", self.site_dir), &name.node));
+        candidates.push(join(&join(&self.site_dir, "tasks"), &name.node));
+        candidates.dedup();
         let Some(path) = self.library.first(&candidates) else {
-            let diagnostic =
+            let mut diagnostic =
                 Diagnostic::error("missing-file", format!("there is no file of tasks `{}`", name.node))
                     .at(name.span);
+            diagnostic.label = candidates.iter().find_map(|path| self.library.near(path));
             return self.error(diagnostic.hint(format!("looked for {}", candidates.join(", "))), around);
         };
         let mut inner = around.clone();
@@ -439,7 +477,7 @@ impl<'a> Compiler<'a> {
             "include-cycle",
             format!("`{path}` takes itself in, directly or by way of others"),
         );
-        let diagnostic = diagnostic.at(name.span).hint("break the circle: the frames below show the way");
+        let diagnostic = diagnostic.at(name.span).hint("break the circle: the lines above show the way");
         let mut shown = around.clone();
         shown.frames.dedup();
         shown.frames.truncate(4);
@@ -487,18 +525,34 @@ impl<'a> Compiler<'a> {
         self.role_tasks(&call.name, None, &inner, program, depth);
     }
 
+    /// Whether a role leads back to one that it is a dependency of, which is reported.
+    fn depends_on_itself(&self, call: &RoleCall, around: &Around) -> bool {
+        let Some(path) = self.role_path(&call.name.node) else { return false };
+        let Some(at) = around.dependents.iter().position(|role| role.path == path) else { return false };
+        let way = around.dependents.iter().skip(at).map(|role| format!("`{}`", role.name));
+        let way: Vec<String> = way.chain([format!("`{}`", call.name.node)]).collect();
+        let diagnostic =
+            Diagnostic::error("role-cycle", format!("role `{}` depends on itself", call.name.node))
+                .at(call.name.span)
+                .note(format!("the circle is {}", way.join(" -> ")))
+                .hint("take one of these out of its role's `dependencies`");
+        self.error(diagnostic, around);
+        true
+    }
+
     fn role_tasks(
         &self,
         name: &Spanned<String>,
-        tasks_from: Option<&str>,
+        tasks_from: Option<&Spanned<String>>,
         around: &Around,
         program: &mut Program,
         depth: usize,
     ) {
         let Some(path) = self.role_path(&name.node) else {
             let folder = join(&self.site_dir, "roles");
-            let diagnostic =
+            let mut diagnostic =
                 Diagnostic::error("unknown-role", format!("there is no role `{}`", name.node)).at(name.span);
+            diagnostic.label = self.library.near(&join(&folder, &name.node));
             return self.error(diagnostic.hint(format!("roles are looked for in `{folder}`")), around);
         };
         let files = self.role_files(&name.node, &path);
@@ -517,9 +571,14 @@ impl<'a> Compiler<'a> {
                 return;
             }
             self.done_roles.borrow_mut().push(key);
+            let mut outer = Around { role: None, ..inner.clone() };
+            outer.dependents.push(Arc::clone(&files.role));
             for dependency in &files.meta.dependencies {
-                self.role_call(dependency, &Around { role: None, ..inner.clone() }, program, depth + 1);
+                if !self.depends_on_itself(dependency, &outer) {
+                    self.role_call(dependency, &outer, program, depth + 1);
+                }
             }
+            inner.dependents.clear();
             if !files.meta.arguments.is_empty() {
                 let layers = Arc::new(inner.layers.clone());
                 self.inputs.borrow_mut().push((
@@ -530,21 +589,21 @@ impl<'a> Compiler<'a> {
                 ));
             }
         }
-        let part = tasks_from.unwrap_or("main");
+        let part = tasks_from.map_or("main", |from| from.node.as_str());
         match self.role_file(&path, "tasks", part) {
             Some(file) => {
                 if let Some(items) = self.read_items(&file, &inner) {
                     self.items(&items, &inner, program);
                 }
             }
-            None if tasks_from.is_some() => {
-                let diagnostic = Diagnostic::error(
-                    "missing-file",
-                    format!("role `{}` has no `tasks/{part}.yml`", name.node),
-                );
-                self.error(diagnostic.at(name.span), around);
+            None => {
+                if let Some(from) = tasks_from {
+                    let message = format!("role `{}` has no `tasks/{part}.yml`", name.node);
+                    let mut diagnostic = Diagnostic::error("missing-file", message).at(from.span);
+                    diagnostic.label = self.library.near(&format!("{path}/tasks/{part}.yml"));
+                    self.error(diagnostic, around);
+                }
             }
-            None => {}
         }
         if let Some(items) =
             self.role_file(&path, "handlers", "main").and_then(|file| self.read_items(&file, &inner))
@@ -631,6 +690,7 @@ impl<'a> Compiler<'a> {
             handlers: RefCell::default(),
             inputs: RefCell::default(),
             done_roles: RefCell::default(),
+            seen_tags: RefCell::default(),
         }
     }
 }

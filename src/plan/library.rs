@@ -1,9 +1,9 @@
 //! Every text a plan is made of, read once, through a door that the edge opens.
 
-use crate::diag::{Diagnostic, FileId, SourceMap};
+use crate::diag::{Diagnostic, FileId, SourceMap, nearest};
 use crate::shell::{Masker, Secret};
 use crate::yaml::{Kind, Node};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, RwLock};
 
 /// How the files of a site are reached; the edge implements it over the file system.
@@ -13,6 +13,9 @@ pub trait Sources: Send + Sync {
 
     /// Whether a directory stands at `path`.
     fn is_dir(&self, path: &str) -> bool;
+
+    /// What stands in the directory at `path`, by name; nothing when there is none.
+    fn names(&self, path: &str) -> Vec<String>;
 
     /// The plain text of a vault file or value.
     fn decrypt(&self, ciphertext: &str) -> Result<Secret, String>;
@@ -66,6 +69,19 @@ impl Library {
         paths.iter().find(|path| self.exists(path))
     }
 
+    /// A file beside the missing `path` that its name may be a slip of: "did you mean `x`?".
+    pub fn near(&self, path: &str) -> Option<String> {
+        let (dir, name) = path.rsplit_once('/').unwrap_or((".", path));
+        let stem = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+        let there: Vec<String> = self.sources.names(dir).into_iter().filter(|other| other != name).collect();
+        let stems: Vec<String> = there.iter().map(|name| stem(name)).collect();
+        let (wanted, near) = (stem(name), nearest(&stem(name), stems.iter().map(String::as_str)));
+        // The same word with another ending, else a slip in the word: an ending alone makes no two names alike.
+        let found = there.iter().find(|name| stem(name) == wanted && !wanted.is_empty());
+        let found = found.or_else(|| there.iter().find(|name| near == Some(stem(name).as_str())))?;
+        Some(format!("did you mean `{found}`?"))
+    }
+
     /// A text file; `None` when there is none.
     pub fn text(&self, path: &str) -> Option<Result<(FileId, Arc<str>), Diagnostic>> {
         if let Some(known) = self.known_text(path) {
@@ -113,6 +129,15 @@ impl Library {
         }))
     }
 
+    /// Every word that a file read so far writes where a name can be defined.
+    pub fn written(&self) -> BTreeSet<String> {
+        let mut words = BTreeSet::new();
+        if let Ok(parsed) = self.parsed.lock() {
+            parsed.values().for_each(|node| collect_words(node, &mut words));
+        }
+        words
+    }
+
     fn known_text(&self, path: &str) -> Option<(FileId, Arc<str>)> {
         self.texts.lock().ok()?.get(path).cloned()
     }
@@ -139,5 +164,24 @@ impl Library {
             Kind::Str(text) | Kind::Unsafe(text) if !text.contains("{{") => self.masker.add(text),
             _ => {}
         }
+    }
+}
+
+fn collect_words(node: &Node, words: &mut BTreeSet<String>) {
+    match &node.kind {
+        Kind::Seq(items) => items.iter().for_each(|item| collect_words(item, words)),
+        Kind::Map(entries) => {
+            for entry in entries {
+                let key = entry.key.as_str().unwrap_or_default();
+                words.insert(key.to_owned());
+                // Names of results, handlers and loop variables stand as values.
+                if ["register", "name", "listen", "loop_var", "index_var"].contains(&key) {
+                    let values = entry.value.as_seq().unwrap_or(std::slice::from_ref(&entry.value));
+                    words.extend(values.iter().filter_map(Node::as_str).map(str::to_owned));
+                }
+                collect_words(&entry.value, words);
+            }
+        }
+        _ => {}
     }
 }

@@ -4,6 +4,7 @@ mod barrier;
 mod bind;
 mod compile;
 mod cursor;
+mod echo;
 mod inherit;
 mod library;
 mod lint;
@@ -16,6 +17,7 @@ pub use barrier::{add_words, argument_mentions, close_over, condition_mentions, 
 pub use bind::{Binder, framed, place, search_path};
 pub use compile::{Compiler, Handler, PlayPlan};
 pub use cursor::{Cursor, Landing, Next};
+pub use echo::Echo;
 pub use library::{Library, Sources};
 pub use lint::{HostLint, item_scopes, lint_handlers, lint_host, merge};
 pub use program::{Argument, Barrier, Layer, Layers, Op, Program, Role, Step, StepCall};

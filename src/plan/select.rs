@@ -1,6 +1,7 @@
 //! `--tags` and `--skip-tags`.
 
 use crate::diag::Spanned;
+use std::collections::BTreeSet;
 
 /// Which tags to run and which to leave out.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +14,19 @@ impl Tags {
     /// Of `--tags` and `--skip-tags`; no `run` tags mean all.
     pub fn new(run: Vec<String>, skip: Vec<String>) -> Self {
         Self { run, skip }
+    }
+
+    /// How many tags of `--tags` were given.
+    pub fn wanted(&self) -> usize {
+        self.run.len()
+    }
+
+    /// Tags of `--tags` and of `--skip-tags` that are neither special nor known.
+    pub fn unknown(&self, known: &BTreeSet<String>) -> (Vec<String>, Vec<String>) {
+        const SPECIAL: [&str; 5] = ["all", "tagged", "untagged", "always", "never"];
+        let strange = |tag: &&String| !known.contains(*tag) && !SPECIAL.contains(&tag.as_str());
+        let pick = |tags: &[String]| tags.iter().filter(strange).cloned().collect();
+        (pick(&self.run), pick(&self.skip))
     }
 
     /// Everything but `never`.

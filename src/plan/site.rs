@@ -35,8 +35,16 @@ fn load(
     }
     let node = match library.yaml(path) {
         None => {
-            return diags
-                .push(at(Diagnostic::error("missing-file", format!("there is no playbook `{path}`"))));
+            let message = match library.sources().is_dir(path) {
+                true => format!("`{path}` is a folder, not a playbook"),
+                false => format!("there is no playbook `{path}`"),
+            };
+            let mut diagnostic = at(Diagnostic::error("missing-file", message));
+            match library.near(path) {
+                Some(near) if called.is_some() => diagnostic.label = Some(near),
+                near => diagnostic.hints.extend(near),
+            }
+            return diags.push(diagnostic);
         }
         Some(Err(found)) => return diags.extend(found),
         Some(Ok(node)) => node,

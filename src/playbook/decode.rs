@@ -1,6 +1,6 @@
 //! Nodes to plays: every key known, every type right, all faults collected.
 
-use super::keywords::{Keywords, NOT_YET, Place, known, texts};
+use super::keywords::{Keywords, Place, known, not_yet, texts};
 use super::role::decode_role_call;
 use super::{Play, Playbook, PlaybookEntry, decode_items, wrong_type};
 use crate::diag::{Diagnostic, Spanned, did_you_mean};
@@ -9,9 +9,10 @@ use crate::yaml::{Kind, Node};
 /// A playbook file's plays.
 pub fn decode_playbook(node: &Node, diags: &mut Vec<Diagnostic>) -> Playbook {
     let Some(items) = node.as_seq() else {
-        let found =
-            if node.is_null() { "it is empty".to_owned() } else { format!("this is {}", node.describe()) };
-        let message = format!("a site is a list of plays, {found}");
+        let message = match node.is_null() {
+            true => "the site is empty".to_owned(),
+            false => format!("a site is a list of plays, this is {}", node.describe()),
+        };
         diags.push(
             Diagnostic::error("not-a-playbook", message).at(node.span).hint("start it with `- hosts: ...`"),
         );
@@ -122,9 +123,13 @@ fn percentage(node: &Node, diags: &mut Vec<Diagnostic>) -> Option<u8> {
 
 /// An unknown key, or one of Ansible's that is not there yet.
 pub(super) fn unknown_key(at: &Node, key: &str, of: &str, known: &[&str]) -> Diagnostic {
-    if NOT_YET.contains(&key) {
-        return Diagnostic::error("keyword-not-supported", format!("`{key}` is not supported on a {of} yet"))
-            .at(at.span);
+    if let Some(instead) = not_yet(key) {
+        // Some define names that other places then miss.
+        let defines = key == "vars_prompt" || key.starts_with("with_");
+        let code = if defines { "definition-not-supported" } else { "keyword-not-supported" };
+        return Diagnostic::error(code, format!("`{key}` is not supported on a {of} yet"))
+            .at(at.span)
+            .hint(instead);
     }
     let diagnostic = Diagnostic::error("unknown-key", format!("unknown key `{key}` of a {of}")).at(at.span);
     match did_you_mean(key, known.iter().copied()) {

@@ -124,37 +124,42 @@ const TASK_ONLY: &[&str] = &[
     "timeout",
 ];
 
-/// Keywords of Ansible that are not there yet: a clear error, never ignored.
-pub(super) const NOT_YET: &[&str] = &[
-    "async",
-    "poll",
-    "debugger",
-    "throttle",
-    "delegate_facts",
-    "ignore_unreachable",
-    "module_defaults",
-    "diff",
-    "connection",
-    "remote_user",
-    "port",
-    "become_exe",
-    "become_flags",
-    "order",
-    "strategy",
-    "vars_prompt",
-    "gather_subset",
-    "gather_timeout",
-    "fact_path",
-    "with_together",
-    "with_nested",
-    "with_subelements",
-    "with_fileglob",
-    "with_first_found",
-    "with_sequence",
-    "with_random_choice",
-    "with_indexed_items",
-    "local_action",
+/// Keywords of Ansible that are not there yet, and what to do instead: a clear error, never ignored.
+const NOT_YET: &[(&str, &str)] = &[
+    ("async", "leave it out: a task may take as long as it needs, or as `timeout` says"),
+    ("poll", "leave it out: a task may take as long as it needs, or as `timeout` says"),
+    ("debugger", "leave it out, and run with `-vv`"),
+    ("throttle", "let `serial` on the play or `--forks` limit how many hosts go at once"),
+    ("delegate_facts", "leave it out: facts belong to the host that they are of"),
+    ("ignore_unreachable", "leave it out: the other hosts go on without one that cannot be reached"),
+    ("module_defaults", "give the parameters on each task"),
+    ("diff", "run with `--diff`"),
+    ("connection", "set `ansible_connection` in the inventory"),
+    ("remote_user", "set `ansible_user` in the inventory, or run with `--user`"),
+    ("port", "set `ansible_port` in the inventory"),
+    ("become_exe", "leave it out: `sudo` is found by its name"),
+    ("become_flags", "leave it out: `sudo` is called without flags of yours"),
+    ("order", "leave it out: hosts go side by side"),
+    ("strategy", "leave it out: hosts go side by side, and wait where a task looks at other hosts"),
+    ("vars_prompt", "give the values with `-e`, or keep them in a vault"),
+    ("gather_subset", "leave it out: facts come with the connection, in one round trip"),
+    ("gather_timeout", "leave it out: facts come with the connection, in one round trip"),
+    ("fact_path", "leave it out: facts come with the connection, in one round trip"),
+    ("with_together", "use `loop` with the filter `zip`"),
+    ("with_nested", "use `loop` with the filter `product`"),
+    ("with_subelements", "use `loop` with the filter `subelements`"),
+    ("with_fileglob", "use `loop: \"{{ query('fileglob', PATTERN) }}\"`"),
+    ("with_first_found", "use `lookup('first_found', FILES)`"),
+    ("with_sequence", "use `loop: \"{{ query('sequence', 'start=1 end=4') }}\"`"),
+    ("with_random_choice", "use `loop` with the items that are meant"),
+    ("with_indexed_items", "use `loop` with `loop_control: {index_var: NAME}`"),
+    ("local_action", "use `delegate_to: localhost` beside the module"),
 ];
+
+/// What to do instead of a keyword that is not there yet.
+pub(super) fn not_yet(key: &str) -> Option<&'static str> {
+    NOT_YET.iter().find(|(name, _)| *name == key).map(|(_, instead)| *instead)
+}
 
 /// Every keyword a place takes.
 pub(super) fn known(place: Place) -> Vec<&'static str> {

@@ -1,7 +1,7 @@
 //! Tasks and blocks.
 
 use super::decode::unknown_key;
-use super::keywords::{Keywords, NOT_YET, Place, known};
+use super::keywords::{Keywords, Place, known, not_yet};
 use super::wrong_type;
 use crate::diag::{Diagnostic, Span, Spanned, did_you_mean};
 use crate::yaml::{Entry, Kind, Node};
@@ -160,7 +160,7 @@ fn decode_task(node: &Node, entries: &[Entry], diags: &mut Vec<Diagnostic>) -> O
         if names.contains(&key) {
             continue;
         }
-        if NOT_YET.contains(&key) {
+        if not_yet(key).is_some() {
             diags.push(unknown_key(&entry.key, key, "task", &names));
             refused = true;
         } else {
@@ -172,7 +172,11 @@ fn decode_task(node: &Node, entries: &[Entry], diags: &mut Vec<Diagnostic>) -> O
         ([], Some(action)) => action_keyword(action, diags),
         ([], None) => {
             if !refused {
-                diags.push(Diagnostic::error("no-module", "this task calls no module").at(node.span));
+                diags.push(
+                    Diagnostic::error("no-module", "this task calls no module")
+                        .at(node.span)
+                        .hint("say what it does; `ishprov doc` lists the modules there are"),
+                );
             }
             None
         }

@@ -61,7 +61,8 @@ fn a_limit_that_means_nobody() {
     insta::assert_snapshot!(folder.run("run site.yaml -i inventory --limit db"), @"
     exit 1
     -- stderr
-    error: no host is left to run on: the pattern and `--limit` have none in common
+    error: no host is left to run on: no play is for a host of `--limit db`
+     = help: `ishprov run site.yaml --list-hosts` shows the hosts of each play
     ");
     insta::assert_snapshot!(folder.run("run site.yaml -i inventory --limit @failed.retry"), @"
     exit 1
@@ -82,30 +83,19 @@ fn no_such_inventory() {
     exit 1
     -- stderr
     error: there is no inventory `invntory`
+     = looked in /DIR
+     = help: did you mean `inventory`?
      = help: give a file, a folder or a list of hosts (`h1,h2,`) with `-i`
-    error: no host and no group is named `web`
-     --> site.yaml:1:10
-      |
-    1 | - hosts: web
-      |          ^^^
-      |
-      = 0 hosts in the inventory; groups: `all`
-    2 errors in 1 file. No host was contacted.
+    1 error in 1 file. No host was contacted.
     ");
     std::fs::remove_file(folder.path("inventory")).expect("a file");
     insta::assert_snapshot!(folder.run("run site.yaml"), @"
     exit 1
     -- stderr
     error: there is no inventory `inventory`
+     = looked in /DIR
      = help: give a file, a folder or a list of hosts (`h1,h2,`) with `-i`
-    error: no host and no group is named `web`
-     --> site.yaml:1:10
-      |
-    1 | - hosts: web
-      |          ^^^
-      |
-      = 0 hosts in the inventory; groups: `all`
-    2 errors in 1 file. No host was contacted.
+    1 error in 1 file. No host was contacted.
     ");
     std::fs::create_dir(folder.path("inventory")).expect("a folder");
     insta::assert_snapshot!(folder.run("run site.yaml"), @"
@@ -113,14 +103,7 @@ fn no_such_inventory() {
     -- stderr
     error: the inventory folder `inventory` holds no inventory file
      = help: put `hosts.yaml` or `hosts.ini` into it
-    error: no host and no group is named `web`
-     --> site.yaml:1:10
-      |
-    1 | - hosts: web
-      |          ^^^
-      |
-      = 0 hosts in the inventory; groups: `all`
-    2 errors in 1 file. No host was contacted.
+    1 error in 1 file. No host was contacted.
     ");
 }
 
@@ -251,7 +234,7 @@ fn variables_of_a_group_that_does_not_exist() {
     insta::assert_snapshot!(folder.run("lint site.yaml"), @"
     exit 0
     -- stdout
-    site.yaml: no errors in 4 files, 1 tasks
+    site.yaml: no errors in 4 files, 1 task
     -- stderr
     warning: `inventory/group_vars/wbe.yaml` belongs to no group: there is no `wbe`
      = help: did you mean `web`?
@@ -303,5 +286,24 @@ fn a_host_that_is_not_in_the_inventory() {
       |
     1 | h4
       | ^^ did you mean `h1`?
+    ");
+}
+#[test]
+fn tags_that_no_task_has() {
+    let folder = Folder::new(SITE);
+    insta::assert_snapshot!(folder.run("run site.yaml -i inventory --tags gret"), @"
+    exit 1
+    -- stderr
+    error: no task has the tag `gret`
+     --> command line (--tags):1:1
+      |
+    1 | gret
+      | ^^^^ did you mean `greet`?
+    1 error in 3 files. No host was contacted.
+    ");
+    insta::assert_snapshot!(folder.run("run site.yaml -i inventory --list-tasks --skip-tags greet"), @"
+    exit 0
+    -- stdout
+    play #1 (web): web
     ");
 }

@@ -40,23 +40,44 @@ h1
      --> site.yaml:6:7
       |
     6 |     - dbb
-      |       ^^^
+      |       ^^^ did you mean `db`?
       |
       = help: roles are looked for in `roles`
+    error: there is no file `motd`
+     --> site.yaml:8:19
+      |
+    8 |     - copy: {src: motd, dest: /etc/motd}
+      |                   ^^^^
+      |
+      = help: looked for motd, files/motd
+    error: there is no template `motd.j2`
+     --> site.yaml:9:23
+      |
+    9 |     - template: {src: motd.j2, dest: /etc/motd}
+      |                       ^^^^^^^
+      |
+      = help: looked for motd.j2, templates/motd.j2
     error: there is no file of tasks `more.yaml`
       --> site.yaml:10:21
        |
     10 |     - import_tasks: more.yaml
        |                     ^^^^^^^^^
        |
-       = help: looked for more.yaml, more.yaml, /tasks/more.yaml
+       = help: looked for more.yaml, tasks/more.yaml
     error: there is no file of tasks `later.yaml`
       --> site.yaml:11:22
        |
     11 |     - include_tasks: later.yaml
        |                      ^^^^^^^^^^
        |
-       = help: looked for later.yaml, later.yaml, /tasks/later.yaml
+       = help: looked for later.yaml, tasks/later.yaml
+    error: there is no file of variables `vars.yaml`
+      --> site.yaml:12:21
+       |
+    12 |     - include_vars: vars.yaml
+       |                     ^^^^^^^^^
+       |
+       = help: looked for vars.yaml, vars/vars.yaml
     error: there is no role `web`
       --> site.yaml:13:27
        |
@@ -65,16 +86,24 @@ h1
        |
        = help: roles are looked for in `roles`
     error: role `db` has no `tasks/restore.yml`
-      --> site.yaml:14:28
+      --> site.yaml:14:44
        |
     14 |     - include_role: {name: db, tasks_from: restore}
-       |                            ^^
+       |                                            ^^^^^^^
     error: there is no playbook `other.yaml`
       --> site.yaml:15:20
        |
     15 | - import_playbook: other.yaml
        |                    ^^^^^^^^^^
-    7 errors in 3 files. No host was contacted.
+    error: there is no file `db.conf`
+     --> roles/db/tasks/main.yml:1:15
+      |
+    1 | - copy: {src: db.conf, dest: /etc/db.conf}
+      |               ^^^^^^^
+      |
+      = role `db`, called at site.yaml:5:7
+      = help: looked for roles/db/files/db.conf, roles/db/db.conf, roles/db/tasks/db.conf, files/db.conf, db.conf
+    11 errors in 3 files. No host was contacted.
     ");
 }
 
@@ -91,7 +120,7 @@ fn no_site() {
     insta::assert_snapshot!(folder.run("run sites -i inventory"), @"
     exit 1
     -- stderr
-    error: there is no playbook `sites`
+    error: `sites` is a folder, not a playbook
     1 error in 1 file. No host was contacted.
     ");
 }
@@ -151,7 +180,58 @@ h1
       = tasks of `one.yaml`, included at two.yaml:1:17
       = tasks of `two.yaml`, included at one.yaml:1:17
       = tasks of `one.yaml`, included at site.yaml:3:21
-      = help: break the circle: the frames below show the way
+      = help: break the circle: the lines above show the way
     1 error in 4 files. No host was contacted.
     ");
+}
+#[test]
+fn roles_in_a_circle() {
+    let folder = Folder::new(
+        "
+== inventory
+h1
+== site.yaml
+- hosts: all
+  roles:
+    - a
+== roles/a/meta/main.yml
+dependencies: [b]
+== roles/a/tasks/main.yml
+- debug: {msg: a}
+== roles/b/meta/main.yml
+dependencies:
+  - role: a
+== roles/b/tasks/main.yml
+- debug: {msg: b}
+",
+    );
+    insta::assert_snapshot!(folder.run("lint site.yaml -i inventory"), @"
+    exit 1
+    -- stderr
+    error: role `a` depends on itself
+     --> roles/b/meta/main.yml:2:11
+      |
+    2 |   - role: a
+      |           ^
+      |
+      = role `b`, called at roles/a/meta/main.yml:1:16
+      = role `a`, called at site.yaml:3:7
+      = the circle is `a` -> `b` -> `a`
+      = help: take one of these out of its role's `dependencies`
+    1 error in 6 files. No host was contacted.
+    ");
+}
+
+/// Ten roles, each of which needs all others: found at once, not after all ways through them.
+#[test]
+fn roles_that_all_need_each_other() {
+    let folder = Folder::new("== inventory\nh1\n== site.yaml\n- hosts: all\n  roles: [r0]");
+    for role in 0..10 {
+        let others = (0..10).filter(|other| *other != role).map(|other| format!("r{other}"));
+        let others = others.collect::<Vec<_>>().join(", ");
+        folder.write(&format!("roles/r{role}/meta/main.yml"), &format!("dependencies: [{others}]"));
+        folder.write(&format!("roles/r{role}/tasks/main.yml"), "- debug: {msg: hello}");
+    }
+    let shown = folder.run("lint site.yaml -i inventory");
+    assert!(shown.contains("role `r0` depends on itself"), "{shown}");
 }

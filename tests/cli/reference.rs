@@ -45,7 +45,7 @@ fn version_and_help() {
               Print version
     ");
     insta::assert_snapshot!(run(""), @"
-    exit 2
+    exit 1
     -- stderr
     Agentless provisioner and PostgreSQL config tuner
 
@@ -157,7 +157,7 @@ fn help_of_each_command() {
 #[test]
 fn words_that_are_no_command() {
     insta::assert_snapshot!(run("rnu site.yaml"), @"
-    exit 2
+    exit 1
     -- stderr
     error: unrecognized subcommand 'rnu'
 
@@ -166,7 +166,7 @@ fn words_that_are_no_command() {
     For more information, try '--help'.
     ");
     insta::assert_snapshot!(run("run"), @"
-    exit 2
+    exit 1
     -- stderr
     error: the following required arguments were not provided:
       <SITE>
@@ -176,7 +176,7 @@ fn words_that_are_no_command() {
     For more information, try '--help'.
     ");
     insta::assert_snapshot!(run("run site.yaml --limt h1"), @"
-    exit 2
+    exit 1
     -- stderr
     error: unexpected argument '--limt' found
 
@@ -187,14 +187,14 @@ fn words_that_are_no_command() {
     For more information, try '--help'.
     ");
     insta::assert_snapshot!(run("run site.yaml --forks many"), @"
-    exit 2
+    exit 1
     -- stderr
     error: invalid value 'many' for '--forks <FORKS>': invalid digit found in string
 
     For more information, try '--help'.
     ");
     insta::assert_snapshot!(run("lab fault brake h1"), @"
-    exit 2
+    exit 1
     -- stderr
     error: invalid value 'brake' for '<FAULT>'
       [possible values: kill, stop, boot, freeze, thaw, cut, join, fill-disk, free-disk]
@@ -275,7 +275,7 @@ fn modules() {
       hostname: {name: "{{ inventory_hostname }}"}
 
     PARAMETERS
-      name (required): text
+      name (required): a text
           The name
     "#);
     insta::assert_snapshot!(run("doc ansible.builtin.hostname").split_once('\n').map(|(code, _)| code).unwrap_or_default(), @"exit 0");
@@ -304,7 +304,7 @@ fn completions() {
         String::from_utf8_lossy(&checked.stderr)
     );
     insta::assert_snapshot!(run("completions tcsh"), @"
-    exit 2
+    exit 1
     -- stderr
     error: invalid value 'tcsh' for '<SHELL>'
       [possible values: bash, elvish, fish, powershell, zsh]

@@ -54,21 +54,29 @@ fn keywords_that_are_not_there_yet() {
       |
     2 |   strategy: free
       |   ^^^^^^^^
+      |
+      = help: leave it out: hosts go side by side, and wait where a task looks at other hosts
     error: `vars_prompt` is not supported on a play yet
      --> site.yaml:3:3
       |
     3 |   vars_prompt: []
       |   ^^^^^^^^^^^
+      |
+      = help: give the values with `-e`, or keep them in a vault
     error: `async` is not supported on a task yet
      --> site.yaml:6:7
       |
     6 |       async: 10
       |       ^^^^^
+      |
+      = help: leave it out: a task may take as long as it needs, or as `timeout` says
     error: `throttle` is not supported on a task yet
      --> site.yaml:7:7
       |
     7 |       throttle: 2
       |       ^^^^^^^^
+      |
+      = help: let `serial` on the play or `--forks` limit how many hosts go at once
     4 errors in 2 files. No host was contacted.
     "
     );
@@ -120,7 +128,7 @@ fn a_parameter_that_is_missing() {
     3 |     - name: make it
       |             ^^^^^^^
       |
-      = help: What it is about
+      = help: `path`, an absolute path: the file, folder or link
     1 error in 2 files. No host was contacted.
     ");
 }
@@ -135,7 +143,7 @@ fn a_value_of_the_wrong_type() {
       |
     5 |         recurse: perhaps
       |                  ^^^^^^^
-    error: `port` takes whole number, not `many`
+    error: `port` takes a whole number, not `many`
      --> site.yaml:7:15
       |
     7 |         port: many
@@ -149,11 +157,11 @@ fn a_value_that_is_no_choice() {
     insta::assert_snapshot!(tasks("    - file:\n        path: /srv/x\n        state: directroy"), @"
     exit 1
     -- stderr
-    error: `state` takes one of file, directory, link, touch, absent (did you mean `directory`?), not `directroy`
+    error: `state` takes one of file, directory, link, touch, absent, not `directroy`
      --> site.yaml:5:16
       |
     5 |         state: directroy
-      |                ^^^^^^^^^
+      |                ^^^^^^^^^ did you mean `directory`?
     1 error in 2 files. No host was contacted.
     ");
 }
@@ -182,6 +190,8 @@ fn a_task_without_a_module_and_one_with_two() {
       |
     3 |     - name: nothing
       |       ^^^^^^^^^^^^^
+      |
+      = help: say what it does; `ishprov doc` lists the modules there are
     error: a task calls one module, this one calls `debug` and `file`
      --> site.yaml:6:7
       |

@@ -121,14 +121,14 @@ fn settings_of_a_machine_that_is_not_there() {
     Way out: a pool with 40 server connections would allow work_mem 50MB (--active 40).
     ");
     insta::assert_snapshot!(run("tune --dry-run --ram 16XB --cpus 4"), @"
-    exit 2
+    exit 1
     -- stderr
     error: invalid value '16XB' for '--ram <SIZE>': `16XB` has the unknown unit `XB`; PostgreSQL knows B, kB, MB, GB, TB, case-sensitive
 
     For more information, try '--help'.
     ");
     insta::assert_snapshot!(run("tune --dry-run --ram 16GB"), @"
-    exit 2
+    exit 1
     -- stderr
     error: the following required arguments were not provided:
       --cpus <NUMBER>
@@ -152,7 +152,7 @@ fn settings_of_a_machine_that_is_not_there() {
      = option: --connections
     ");
     insta::assert_snapshot!(run("tune --dry-run --ram 16GB --cpus 4 --workload wbe"), @"
-    exit 2
+    exit 1
     -- stderr
     error: invalid value 'wbe' for '--workload <KIND>': unknown workload `wbe`; known are web, oltp, dw, mixed, desktop; did you mean `web`?
 

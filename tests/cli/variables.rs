@@ -86,6 +86,7 @@ a: [1, 2
         @r#"
     exit 1
     -- stderr
+    error: there is no file `nowhere.yaml` (of `-e @nowhere.yaml`)
     error: `word` is no variable
      --> command line (-e):1:1
       |
@@ -98,17 +99,16 @@ a: [1, 2
       |
     1 | {"a":
       | ^
-    error: there is no file `nowhere.yaml` (of `-e @nowhere.yaml`)
     error: a bracket is opened and never closed
      --> broken.yaml:1:4
       |
     1 | a: [1, 2
       |    ^
     error: `b` is no variable
-     --> command line (-e):1:1
+     --> command line (-e):1:5
       |
     1 | a=1 b
-      | ^^^^^
+      |     ^
       |
       = help: write `name=value`, JSON, or `@file`
     5 errors in 6 files. No host was contacted.

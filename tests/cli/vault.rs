@@ -38,7 +38,7 @@ fn the_right_password() {
     insta::assert_snapshot!(shown, @"
     exit 0
     -- stdout
-    site.yaml: no errors in 5 files, 1 tasks
+    site.yaml: no errors in 5 files, 1 task
     ");
 }
 
@@ -58,7 +58,7 @@ fn no_password() {
     insta::assert_snapshot!(folder().run("run site.yaml"), @"
     exit 1
     -- stderr
-    error: cannot open the vault file `inventory/group_vars/all/secret.yaml`: no vault password is known: give `--vault-password-file`
+    error: cannot open the vault file `inventory/group_vars/all/secret.yaml`: no vault password was given (`--vault-password-file FILE` or `--ask-vault-pass`)
     1 error in 4 files. No host was contacted.
     ");
 }
@@ -68,10 +68,9 @@ fn a_password_file_that_is_not_there() {
     insta::assert_snapshot!(folder().run("run site.yaml --vault-password-file rihgt"), @"
     exit 1
     -- stderr
-    error: cannot read the vault password from `rihgt`: No such file or directory (os error 2)
-     = help: give a file that holds the password with `--vault-password-file`
-    error: cannot open the vault file `inventory/group_vars/all/secret.yaml`: no vault password is known: give `--vault-password-file`
-    2 errors in 4 files. No host was contacted.
+    error: no vault password from `rihgt`: No such file or directory (os error 2)
+     = help: `--vault-password-file` takes a file that holds the password, or a program that prints it
+    1 error in 4 files. No host was contacted.
     ");
 }
 
@@ -85,10 +84,9 @@ fn a_password_program_that_fails() {
     exit 1
     -- stderr
     locked
-    error: cannot read the vault password from `ask`: the program ended with exit status: 3
-     = help: give a file that holds the password with `--vault-password-file`
-    error: cannot open the vault file `inventory/group_vars/all/secret.yaml`: no vault password is known: give `--vault-password-file`
-    2 errors in 4 files. No host was contacted.
+    error: no vault password from `ask`: it is a program, and it failed (exit status: 3)
+     = help: `--vault-password-file` takes a file that holds the password, or a program that prints it
+    1 error in 4 files. No host was contacted.
     ");
 }
 

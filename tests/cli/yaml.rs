@@ -139,7 +139,7 @@ fn nothing_at_all() {
     insta::assert_snapshot!(lint(""), @"
     exit 1
     -- stderr
-    error: a site is a list of plays, it is empty
+    error: the site is empty
      --> site.yaml:1:1
       |
     1 |
