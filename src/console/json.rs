@@ -76,6 +76,7 @@ impl Console for JsonConsole {
         let mask = |text: &str| self.masker.mask(text);
         let value = match event {
             Event::Play { name, hosts } => json!({ "event": "play", "name": name, "hosts": hosts }),
+            Event::Batch { hosts } => json!({ "event": "batch", "hosts": hosts }),
             Event::Connecting { hosts } => json!({ "event": "connecting", "hosts": hosts }),
             Event::Started { .. } | Event::HostDone { .. } => return,
             Event::Done(done) => self.done(done, map),

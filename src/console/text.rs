@@ -20,16 +20,15 @@ pub struct TextConsole {
     /// Those that are still on their way.
     active: BTreeSet<String>,
     /// The last step each host is through with: it does not come back to earlier ones.
-    passed: BTreeMap<String, usize>,
-    /// Tasks some hosts have been through.
-    open: BTreeMap<usize, Task>,
+    passed: BTreeMap<String, Vec<usize>>,
+    /// Tasks some hosts have been through, by place and name: at one place hosts may have taken in different files.
+    open: BTreeMap<(Vec<usize>, String), Task>,
     bar: Option<ProgressBar>,
     diagnostics: Vec<Diagnostic>,
 }
 
 /// A task that hosts are going through.
 struct Task {
-    title: String,
     hosts: Vec<(String, Status)>,
     /// Hosts with no more items to come.
     finished: BTreeSet<String>,
@@ -73,8 +72,7 @@ impl TextConsole {
     fn done(&mut self, done: &Done) {
         let verbose = self.screen.verbose;
         let details = self.details(done);
-        let task = self.open.entry(done.step).or_insert_with(|| Task {
-            title: done.title.clone(),
+        let task = self.open.entry((done.at.clone(), done.title.clone())).or_insert_with(|| Task {
             hosts: Vec::new(),
             finished: BTreeSet::new(),
             because: BTreeMap::new(),
@@ -83,42 +81,49 @@ impl TextConsole {
         });
         task.took = task.took.max(done.took);
         task.details.extend(details);
-        if !done.because.is_empty() && !done.no_log && (verbose > 1 || worth_saying(done)) {
-            task.because.insert(done.host.clone(), done.because.clone());
-        }
-        match task.hosts.iter_mut().find(|(host, _)| *host == done.host) {
-            Some((_, status)) => *status = worse(*status, done.status),
+        let known = task.hosts.iter_mut().find(|(host, _)| *host == done.host);
+        // What is said of a loop is what its worst item says.
+        let decides = known.as_ref().is_none_or(|(_, status)| rank(done.status) > rank(*status));
+        match known {
+            Some((_, status)) if decides => *status = done.status,
+            Some(_) => {}
             None => task.hosts.push((done.host.clone(), done.status)),
+        }
+        if decides {
+            task.because.remove(&done.host);
+        }
+        if !done.because.is_empty() && !done.no_log && (verbose > 1 || worth_saying(done)) {
+            task.because.entry(done.host.clone()).or_insert_with(|| done.because.clone());
         }
         if !done.more || done.status == Status::Failed {
             task.finished.insert(done.host.clone());
-            let passed = self.passed.entry(done.host.clone()).or_default();
-            *passed = done.step.max(*passed);
+            self.passed.insert(done.host.clone(), done.at.clone());
             self.flush(false);
         }
     }
 
     /// Prints tasks that every host has been through, oldest first.
     fn flush(&mut self, all: bool) {
-        let finished: Vec<usize> = self
+        let finished: Vec<(Vec<usize>, String)> = self
             .open
             .iter()
-            .take_while(|(step, task)| {
-                let through =
-                    |host: &String| task.finished.contains(host) || self.passed.get(host) > Some(*step);
+            .take_while(|((at, _), task)| {
+                let through = |host: &String| {
+                    task.finished.contains(host) || self.passed.get(host).is_some_and(|passed| passed > at)
+                };
                 all || self.active.iter().all(through)
             })
-            .map(|(step, _)| *step)
+            .map(|(key, _)| key.clone())
             .collect();
-        for step in finished {
-            if let Some(mut task) = self.open.remove(&step) {
+        for key in finished {
+            if let Some(mut task) = self.open.remove(&key) {
                 task.hosts.sort_by_key(|(host, _)| self.hosts.iter().position(|known| known == host));
-                self.print(&task);
+                self.print(&key.1, &task);
             }
         }
     }
 
-    fn print(&self, task: &Task) {
+    fn print(&self, title: &str, task: &Task) {
         let order =
             [Status::Failed, Status::Rescued, Status::Ignored, Status::Changed, Status::Ok, Status::Skipped];
         let quiet = |status: Status| status == Status::Skipped && self.screen.verbose == 0;
@@ -137,7 +142,7 @@ impl TextConsole {
             .filter(|(status, hosts)| !hosts.is_empty() && !quiet(*status))
             .collect();
         for (index, (status, hosts)) in groups.iter().enumerate() {
-            let title = if index == 0 { task.title.as_str() } else { "" };
+            let title = if index == 0 { title } else { "" };
             let time = match *status {
                 Status::Changed | Status::Failed if task.took >= Duration::from_millis(500) => {
                     format!("  {}", seconds(task.took))
@@ -205,16 +210,15 @@ fn worth_saying(done: &Done) -> bool {
         || (done.status == Status::Changed && !done.because.is_empty())
 }
 
-fn worse(left: Status, right: Status) -> Status {
-    let rank = |status| match status {
+fn rank(status: Status) -> u8 {
+    match status {
         Status::Skipped => 0,
         Status::Ok => 1,
         Status::Changed => 2,
         Status::Ignored => 3,
         Status::Rescued => 4,
         Status::Failed => 5,
-    };
-    if rank(left) >= rank(right) { left } else { right }
+    }
 }
 
 fn diff_lines(host: &str, change: &Change, whole: bool) -> Vec<String> {
@@ -265,6 +269,12 @@ impl Console for TextConsole {
                     if hosts.len() == 1 { " 1 host".to_owned() } else { format!(" {} hosts", hosts.len()) };
                 let fill = self.screen.width().min(100).saturating_sub(head.chars().count() + tail.len());
                 self.line(&format!("{head}{}{tail}", "·".repeat(fill.max(3))));
+            }
+            Event::Batch { hosts } => {
+                self.flush(true);
+                self.passed.clear();
+                self.active = hosts.iter().cloned().collect();
+                self.line(&format!("  batch of {}", hosts.join(" ")));
             }
             Event::Connecting { hosts } => {
                 if let Some(bar) = &self.bar {

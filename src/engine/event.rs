@@ -15,6 +15,11 @@ pub enum Event {
         /// Its hosts.
         hosts: Vec<String>,
     },
+    /// Of a play in batches (`serial`): the next one starts on these hosts.
+    Batch {
+        /// Its hosts.
+        hosts: Vec<String>,
+    },
     /// Hosts are being connected to.
     Connecting {
         /// Which.
@@ -52,8 +57,8 @@ pub enum Event {
 pub struct Done {
     /// Which host.
     pub host: String,
-    /// Number of the step in its play.
-    pub step: usize,
+    /// Where the step stands in what the host does in its play: the same on every host, and growing on each.
+    pub at: Vec<usize>,
     /// Its name: "role : task".
     pub title: String,
     /// Where it stands: `file:line`.

@@ -653,10 +653,10 @@ impl Host {
     fn flush(&mut self, shared: &Shared) {
         let notified = std::mem::take(&mut self.notified);
         let handlers = shared.handlers.read().map(|handlers| handlers.clone()).unwrap_or_default();
-        let wanted = handlers.iter().filter(|handler| notified.iter().any(|name| handler.answers(name)));
-        let programs: Vec<Arc<Program>> = wanted.map(|handler| Arc::clone(&handler.program)).collect();
-        for program in programs.into_iter().rev() {
-            self.cursor.call(program, None);
+        for (turn, handler) in handlers.iter().enumerate().rev() {
+            if notified.iter().any(|name| handler.answers(name)) {
+                self.cursor.call(Arc::clone(&handler.program), turn, None);
+            }
         }
     }
 
@@ -802,7 +802,7 @@ impl Host {
     ) {
         let done = Done {
             host: self.name.clone(),
-            step: unit.step.id,
+            at: unit.at.position(),
             title: title(shared, unit),
             place: shared.library.map().locate(unit.step.span).to_string(),
             module: unit.step.call.name(),

@@ -69,7 +69,9 @@ impl Host {
             return Ok(());
         }
         let mut programs = Vec::new();
-        for (_, scope) in item_scopes(&shared.templates, step, &scope).map_err(one)? {
+        for (turn, (_, scope)) in
+            item_scopes(&shared.templates, step, &scope).map_err(one)?.into_iter().enumerate()
+        {
             if repeated && !self.conditions(shared, step, &scope).map_err(one)? {
                 continue;
             }
@@ -84,11 +86,11 @@ impl Host {
                 return Err(diagnostics);
             }
             let loop_vars = scope.loop_vars;
-            programs.push((Arc::new(program), loop_vars));
+            programs.push((Arc::new(program), turn, loop_vars));
         }
         self.cursor.advance();
-        for (program, loop_vars) in programs.into_iter().rev() {
-            self.cursor.call(program, Some(loop_vars));
+        for (program, turn, loop_vars) in programs.into_iter().rev() {
+            self.cursor.call(program, turn, Some(loop_vars));
         }
         Ok(())
     }

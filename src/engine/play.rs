@@ -71,6 +71,9 @@ impl Crew {
         while !rest.is_empty() && !self.shared.stop.is_set() {
             let size = batch_size(plan, batch_number, hosts.len()).min(rest.len());
             let (batch, later) = rest.split_at(size);
+            if batch.len() < hosts.len() {
+                self.shared.tell(Event::Batch { hosts: batch.to_vec() });
+            }
             self.batch(plan, batch, &hosts).await;
             let failed = hosts.iter().filter(|name| !usable(self, name)).count();
             let share = plan.play.max_fail_percentage.unwrap_or(100);
@@ -185,8 +188,9 @@ impl Crew {
                 if host.state == State::Failed && (plan.play.any_errors_fatal) {
                     self.shared.stop.end_play();
                 }
-                if !matches!(halt, Halt::Over) {
-                    halts.push((host.name.clone(), halt));
+                match halt {
+                    Halt::Over => self.shared.tell(Event::HostDone { host: host.name.clone() }),
+                    halt => halts.push((host.name.clone(), halt)),
                 }
                 self.hosts.insert(host.name.clone(), host);
             }

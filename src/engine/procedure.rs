@@ -282,6 +282,7 @@ impl Crew {
             host.stats.count(status);
             let scope = host.scope_of(step, &host.cursor);
             let title = title_of(&shared, step, &scope);
+            let at = host.cursor.position();
             if status == Status::Failed {
                 host.diagnostics.extend(diagnostic.clone());
                 host.landed();
@@ -290,7 +291,7 @@ impl Crew {
             }
             shared.tell(Event::Done(Box::new(Done {
                 host: name.clone(),
-                step: step.id,
+                at,
                 title,
                 place: shared.library.map().locate(step.span).to_string(),
                 module: step.call.name(),

@@ -14,6 +14,8 @@ pub struct Cursor {
 #[derive(Debug, Clone)]
 struct CallFrame {
     program: Arc<Program>,
+    /// Which of the programs called from the same place.
+    turn: usize,
     at: usize,
     blocks: Vec<BlockFrame>,
     loop_vars: Option<Arc<Values>>,
@@ -54,7 +56,7 @@ pub enum Next {
 impl Cursor {
     /// At the start of a program.
     pub fn new(program: Arc<Program>) -> Self {
-        Self { calls: vec![CallFrame { program, at: 0, blocks: Vec::new(), loop_vars: None }] }
+        Self { calls: vec![CallFrame { program, turn: 0, at: 0, blocks: Vec::new(), loop_vars: None }] }
     }
 
     /// Walks over blocks' borders to the next operation and stays before it.
@@ -104,9 +106,10 @@ impl Cursor {
         }
     }
 
-    /// Walks another program first; its tasks see `loop_vars`.
-    pub fn call(&mut self, program: Arc<Program>, loop_vars: Option<Arc<Values>>) {
-        self.calls.push(CallFrame { program, at: 0, blocks: Vec::new(), loop_vars });
+    /// Walks another program first; its tasks see `loop_vars`. The caller has stepped over the operation that calls it.
+    /// Of several programs called there, each has its `turn`, the same one on every host.
+    pub fn call(&mut self, program: Arc<Program>, turn: usize, loop_vars: Option<Arc<Values>>) {
+        self.calls.push(CallFrame { program, turn, at: 0, blocks: Vec::new(), loop_vars });
     }
 
     /// Goes where a failure leads.
@@ -143,9 +146,23 @@ impl Cursor {
         self.calls.iter().filter_map(|call| call.loop_vars.as_ref())
     }
 
-    /// Orders places of hosts that walk the same program.
+    /// Orders places of hosts that walk the same program: a host's own position never falls back.
     pub fn position(&self) -> Vec<usize> {
-        self.calls.iter().map(|call| call.at).collect()
+        let mut position = Vec::new();
+        for (depth, call) in self.calls.iter().enumerate() {
+            // Whoever called stands behind the call already, and what was called belongs before that. One that has not
+            // begun waits for its turn.
+            let at = match call.at.checked_sub(1) {
+                _ if depth + 1 == self.calls.len() => call.at,
+                Some(called_from) => called_from,
+                None => continue,
+            };
+            if depth > 0 {
+                position.push(call.turn);
+            }
+            position.push(at);
+        }
+        position
     }
 }
 
@@ -221,10 +238,27 @@ mod tests {
         let mut cursor = Cursor::new(program(true));
         cursor.peek();
         cursor.advance();
-        cursor.call(Arc::new(Program { ops: vec![Op::Flush, Op::Flush] }), None);
+        cursor.call(Arc::new(Program { ops: vec![Op::Flush, Op::Flush] }), 0, None);
         assert!(matches!(cursor.peek(), Next::Flush));
         assert_eq!(cursor.fail(), Landing::Rescue);
         cursor.peek();
         assert_eq!(cursor.position(), [3]);
+    }
+
+    #[test]
+    fn positions_only_grow() {
+        let part = || Arc::new(Program { ops: vec![Op::Flush, Op::Flush] });
+        let mut cursor = Cursor::new(part());
+        let mut seen = vec![cursor.position()];
+        cursor.advance();
+        for turn in [7, 3] {
+            cursor.call(part(), turn, None);
+        }
+        while !matches!(cursor.peek(), Next::End) {
+            seen.push(cursor.position());
+            cursor.advance();
+        }
+        assert_eq!(seen, [vec![0], vec![0, 3, 0], vec![0, 3, 1], vec![0, 7, 0], vec![0, 7, 1], vec![1]]);
+        assert!(seen.is_sorted(), "{seen:?}");
     }
 }
