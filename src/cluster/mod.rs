@@ -9,7 +9,7 @@ pub mod report;
 mod rollout;
 mod server;
 mod topology;
-mod tune;
+pub mod tune;
 
 pub use server::{Data, Live, Server};
 pub use topology::{Picture, Role};

@@ -8,13 +8,18 @@
 //! therefore takes two passes: `postgresql_tuned.again` is true on a standby that has to be tuned once more after the
 //! rollout. Nothing is written here: `postgresql_set` takes `settings` and `reasons`.
 //!
+//! Where a measurement of the disk is recorded beside the file (`50-ishprov.disk`, as `ishprov tune --probe-disk` leaves
+//! it), it decides what the disk is.
+//!
 //! Sets `postgresql_tuned`: `settings` (name to text), `reasons`, `takes` (`reload` or `restart`), `kernel` (a list of
-//! `{place, name, value, why}`), `budget`, `budget_text`, `active`, `way_out`, `shared_memory_bytes`, `again`. A set
+//! `{place, name, value, why}`), `budget`, `budget_text`, `active`, `header` (for `postgresql_set`), `way_out`, `shared_memory_bytes`, `again`. A set
 //! that cannot fit is refused with its arithmetic and the ways out.
 //!
 //! EXAMPLES
 //! - name: What fits
 //!   postgresql_tune: {version: 15, workload: web, max_connections: 300, disk: ssd}
+
+pub mod disk;
 
 use super::server::{Data, FIVE, Server};
 use super::{AnyProcedure, Member, Round};
@@ -22,8 +27,8 @@ use crate::diag::Fault;
 use crate::modules::{Args, Kind, Nature, Param, Spec, instance, setting_text};
 use crate::shell::{Ask, quote};
 use crate::tuner::{
-    Bytes, Capabilities, ClusterNeeds, Disk, DiskKind, Floor, Hardware, HugePages, Input, Standing, Takes,
-    Tuning, Wishes, Workload, tune,
+    Bytes, Capabilities, ClusterNeeds, Disk, Floor, Hardware, HugePages, Input, Standing, Takes, Tuning,
+    Wishes, Workload, tune,
 };
 use serde_json::{Map, Value, json};
 
@@ -59,8 +64,13 @@ static SPEC: Spec = Spec {
         Param::new("settings", Kind::Dict, "Settings that are decided already, by name"),
         Param::new("file", Kind::Path, "The file that holds the settings in force")
             .default("/etc/postgresql/VERSION/CLUSTER/conf.d/50-ishprov.conf"),
+        Param::new("settled", Kind::Bool, "Wait, for a minute, until no standby has to be tuned once more")
+            .default("false"),
     ],
 };
+
+/// Seconds that `settled` waits for standbys to replay what their primary changed.
+const SETTLING: u64 = 60;
 
 impl AnyProcedure for Tune {
     fn spec(&self) -> &'static Spec {
@@ -72,32 +82,81 @@ impl AnyProcedure for Tune {
     }
 
     fn probe(&self, args: &Args) -> Result<Vec<Ask>, Fault> {
-        Ok(vec![Server::ask(args)?, Ask::content(file(args)?), disk_ask(args)?])
+        Ok(vec![
+            Server::ask(args)?,
+            Ask::content(file(args)?),
+            Ask::content(disk_file(&file(args)?)),
+            disk_ask(args)?,
+        ])
     }
 
-    fn next(&self, members: &[Member], _round: usize, _seconds: u64) -> Result<Round, Fault> {
-        let mut hosts = Vec::new();
-        for member in members {
-            let named =
-                |fault: Fault| Fault { message: format!("{}: {}", member.host, fault.message), ..fault };
-            hosts.push(Tuned::read(member).map_err(named)?);
+    fn next(&self, members: &[Member], _round: usize, seconds: u64) -> Result<Round, Fault> {
+        let decided = decide(members)?;
+        let settled = members.first().is_some_and(|member| member.args.bool("settled") == Some(true));
+        if let Some(host) = decided.iter().find(|decision| settled && decision.again)
+            && seconds < SETTLING
+        {
+            let waiting_for = format!("{} to replay the primary's change", host.host);
+            return Ok(Round { waiting_for: Some(waiting_for), ..Round::default() });
         }
-        let inputs: Vec<_> = hosts.iter().map(|host| &host.input).collect();
-        let goal = ClusterNeeds::of(inputs.iter().copied(), &[]);
-        let mut results = Vec::new();
-        for (member, host) in members.iter().zip(&hosts) {
-            let needs = host.floor.iter().fold(goal, |needs, floor| needs.at_least(floor));
-            let tuning = tune(&host.input, &needs).map_err(|refusal| {
-                let fault = Fault::from(refusal);
-                // RAM and processors are facts, not parameters.
-                let param = fault.param.filter(|name| SPEC.param(name).is_some());
-                Fault { message: format!("{}: {}", member.host, fault.message), param, ..fault }
-            })?;
-            results.push((member.host.clone(), host.result(&tuning, &needs, goal)?));
-        }
-        equal_five(&results)?;
+        let results = decided.iter().map(|decision| (decision.host.clone(), decision.result())).collect();
         Ok(Round { results, ..Round::default() })
     }
+}
+
+/// What was decided for one host.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// The host's name in the inventory.
+    pub host: String,
+    /// What it was decided from.
+    pub input: Input,
+    /// What the cluster needs, raised to what this host's control file records.
+    pub needs: ClusterNeeds,
+    /// The decision.
+    pub tuning: Tuning,
+    /// Settings that the site decides itself, by name; they win.
+    pub overrides: Vec<(String, String)>,
+    /// A standby that has to be tuned once more after the rollout: something is to be lowered.
+    pub again: bool,
+    /// Its server, as found.
+    pub server: Server,
+}
+
+/// Decides for all hosts of a cluster together.
+///
+/// # Errors
+/// What cannot be read, a set that does not fit into a host, overrides that no cluster can have.
+pub fn decide(members: &[Member]) -> Result<Vec<Decision>, Fault> {
+    let mut hosts = Vec::new();
+    for member in members {
+        let named = |fault: Fault| Fault { message: format!("{}: {}", member.host, fault.message), ..fault };
+        hosts.push(Tuned::read(member).map_err(named)?);
+    }
+    let inputs: Vec<_> = hosts.iter().map(|host| &host.input).collect();
+    let goal = ClusterNeeds::of(inputs.iter().copied(), &[]);
+    let mut decided = Vec::new();
+    for (member, host) in members.iter().zip(hosts) {
+        let needs = host.floor.iter().fold(goal, |needs, floor| needs.at_least(floor));
+        let tuning = tune(&host.input, &needs).map_err(|refusal| {
+            let fault = Fault::from(refusal);
+            // RAM and processors are facts, not parameters.
+            let param = fault.param.filter(|name| SPEC.param(name).is_some());
+            Fault { message: format!("{}: {}", member.host, fault.message), param, ..fault }
+        })?;
+        host.overrides_can_be()?;
+        decided.push(Decision {
+            host: member.host.clone(),
+            tuning,
+            again: needs != goal,
+            needs,
+            input: host.input,
+            overrides: host.overrides,
+            server: host.server,
+        });
+    }
+    equal_five(&decided)?;
+    Ok(decided)
 }
 
 /// One host, ready to be tuned.
@@ -106,6 +165,7 @@ struct Tuned {
     /// Of a standby that is there.
     floor: Option<Floor>,
     overrides: Vec<(String, String)>,
+    server: Server,
 }
 
 impl Tuned {
@@ -119,6 +179,8 @@ impl Tuned {
             .map_or(Ok(Workload::Mixed), |text| text.parse())
             .map_err(|invalid| Fault::param("workload", format!("{invalid}")))?;
         let standing = member.answers.text(&Ask::content(file(args)?))?.unwrap_or_default();
+        let recorded = member.answers.text(&Ask::content(disk_file(&file(args)?)))?;
+        let recorded = recorded.as_deref().and_then(disk::recorded);
         let extra = member.answers.output(&disk_ask(args)?)?.text();
         let lines = instance::Lines::of(&extra);
         let bytes = |name: &str| lines.get(name).and_then(|text| text.parse().ok()).map(Bytes);
@@ -140,7 +202,7 @@ impl Tuned {
             overrides.push((name.to_ascii_lowercase(), setting_text(name, value)?));
         }
         let input = Input {
-            hardware: hardware(args, facts, bytes("wal_size"), bytes("wal_free"))?,
+            hardware: hardware(args, facts, bytes("wal_size"), bytes("wal_free"), recorded)?,
             workload,
             max_connections: count(args, "max_connections")?.unwrap_or(workload.connections()),
             active: count(args, "active")?,
@@ -165,15 +227,38 @@ impl Tuned {
                 max_slot_wal_keep_size: in_force(&standing, "max_slot_wal_keep_size"),
             },
         };
-        Ok(Self { input, floor, overrides })
+        Ok(Self { input, floor, overrides, server })
     }
 
-    fn result(
-        &self,
-        tuning: &Tuning,
-        needs: &ClusterNeeds,
-        goal: ClusterNeeds,
-    ) -> Result<Map<String, Value>, Fault> {
+    /// A standby may not have less of the five than its control file records.
+    fn overrides_can_be(&self) -> Result<(), Fault> {
+        for (name, value) in &self.overrides {
+            let (Some((_, label)), Ok(number)) =
+                (FIVE.iter().find(|(five, _)| five == name), value.parse::<u64>())
+            else {
+                continue;
+            };
+            let floor = self.floor.as_ref().map_or(0, |floor| match *label {
+                "max_worker_processes setting" => floor.max_worker_processes.into(),
+                "max_wal_senders setting" => floor.max_wal_senders.into(),
+                "max_prepared_xacts setting" => floor.max_prepared_transactions.into(),
+                _ => floor.max_locks_per_transaction.into(),
+            });
+            if number < floor {
+                let message = format!(
+                    "`{name}: {value}` is less than the {floor} that the control file of a standby records"
+                );
+                return Err(Fault::param("settings", message)
+                    .hint("leave it to the tuner, which lowers it in two passes"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Decision {
+    fn result(&self) -> Map<String, Value> {
+        let tuning = &self.tuning;
         let (mut settings, mut reasons, mut takes) = (Map::new(), Map::new(), Map::new());
         for setting in &tuning.settings {
             let word = if setting.takes == Takes::Restart { "restart" } else { "reload" };
@@ -182,20 +267,6 @@ impl Tuned {
             takes.insert(setting.name.to_owned(), json!(word));
         }
         for (name, value) in &self.overrides {
-            if let (Some((_, label)), Ok(number)) =
-                (FIVE.iter().find(|(five, _)| five == name), value.parse::<u64>())
-            {
-                let floor = self.floor.as_ref().map_or(0, |floor| match *label {
-                    "max_worker_processes setting" => floor.max_worker_processes.into(),
-                    "max_wal_senders setting" => floor.max_wal_senders.into(),
-                    "max_prepared_xacts setting" => floor.max_prepared_transactions.into(),
-                    _ => floor.max_locks_per_transaction.into(),
-                });
-                if number < floor {
-                    return Err(Fault::param("settings", format!("`{name}: {value}` is less than the {floor} that the control file of a standby records"))
-                        .hint("leave it to the tuner, which lowers it in two passes"));
-                }
-            }
             settings.insert(name.clone(), json!(value));
             reasons.insert(name.clone(), json!("set by the site"));
         }
@@ -207,33 +278,75 @@ impl Tuned {
             "budget": tuning.budget,
             "budget_text": tuning.budget.bar(),
             "active": tuning.active,
+            "header": Purpose::of(&self.input).header(),
             "way_out": tuning.way_out,
             "shared_memory_bytes": tuning.budget.size(crate::tuner::Part::Shared).0,
-            "again": *needs != goal,
+            "again": self.again,
         });
-        Ok(Map::from_iter([
+        Map::from_iter([
             ("msg".to_owned(), json!(tuning.budget.bar())),
             ("tuned".to_owned(), tuned.clone()),
             ("ansible_facts".to_owned(), json!({"postgresql_tuned": tuned})),
-        ]))
+        ])
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
+        let set = self.overrides.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        set.or_else(|| Some(self.tuning.get(name)?.value.to_string()))
+    }
+}
+
+/// What settings were computed for, as it stands at the top of their file: later runs that are not told keep to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Purpose {
+    /// The kind of work.
+    pub workload: Workload,
+    /// `max_connections` that were asked for.
+    pub max_connections: u32,
+    /// How many of them are active at once.
+    pub active: u32,
+}
+
+impl Purpose {
+    /// Of a host.
+    pub fn of(input: &Input) -> Self {
+        Self {
+            workload: input.workload,
+            max_connections: input.max_connections,
+            active: input.active.unwrap_or(input.max_connections),
+        }
+    }
+
+    /// The comment at the top of the file.
+    pub fn header(&self) -> String {
+        format!(
+            "Written by ishprov for {}, {} connections, {} of them active: changes by hand are overwritten.\n\
+             A file of a later name in this folder overrides it; so does ALTER SYSTEM.",
+            self.workload, self.max_connections, self.active
+        )
+    }
+
+    /// Reads a file that begins with [`Self::header`].
+    pub fn read(text: &str) -> Option<Self> {
+        let line = text.lines().next()?.strip_prefix("# Written by ishprov for ")?;
+        let mut parts = line.split(": changes").next()?.split(", ");
+        let workload = parts.next()?.parse().ok()?;
+        let max_connections = parts.next()?.strip_suffix(" connections")?.parse().ok()?;
+        let active = parts.next()?.strip_suffix(" of them active")?.parse().ok()?;
+        Some(Self { workload, max_connections, active })
     }
 }
 
 /// An override may not make the five differ between hosts.
-fn equal_five(results: &[(String, Map<String, Value>)]) -> Result<(), Fault> {
-    let Some(((first, one), rest)) = results.split_first() else { return Ok(()) };
-    let of = |result: &Map<String, Value>, name: &str| {
-        result.get("tuned").and_then(|tuned| tuned.pointer(&format!("/settings/{name}"))).cloned()
-    };
-    let by_site = |result: &Map<String, Value>, name: &str| {
-        let why = result.get("tuned").and_then(|tuned| tuned.pointer(&format!("/reasons/{name}")));
-        why.and_then(Value::as_str) == Some("set by the site")
-    };
+fn equal_five(decided: &[Decision]) -> Result<(), Fault> {
+    let Some((one, rest)) = decided.split_first() else { return Ok(()) };
+    let by_site = |decision: &Decision, name: &str| decision.overrides.iter().any(|(known, _)| known == name);
     for (name, _) in FIVE {
-        for (host, result) in rest {
-            let overridden = by_site(one, name) || by_site(result, name);
-            if overridden && of(one, name) != of(result, name) {
-                return Err(Fault::param("settings", format!("`{name}` differs between {first} and {host}"))
+        for other in rest {
+            let overridden = by_site(one, name) || by_site(other, name);
+            if overridden && one.value(name) != other.value(name) {
+                let message = format!("`{name}` differs between {} and {}", one.host, other.host);
+                return Err(Fault::param("settings", message)
                     .hint("a standby may not have less of it than its primary: set it for all hosts alike"));
             }
         }
@@ -241,9 +354,18 @@ fn equal_five(results: &[(String, Map<String, Value>)]) -> Result<(), Fault> {
     Ok(())
 }
 
-fn file(args: &Args) -> Result<String, Fault> {
+/// The file that holds the settings.
+///
+/// # Errors
+/// Arguments that name no possible cluster.
+pub fn file(args: &Args) -> Result<String, Fault> {
     let instance = instance::Instance::decode(args)?;
     Ok(args.str("file").unwrap_or_else(|| format!("{}/conf.d/50-ishprov.conf", instance.config_directory())))
+}
+
+/// The record of what the disk is, beside the file that holds the settings.
+pub fn disk_file(file: &str) -> String {
+    format!("{}.disk", file.strip_suffix(".conf").unwrap_or(file))
 }
 
 /// The file system of pg_wal, or of the first folder above that exists; and what the program was built with.
@@ -286,6 +408,7 @@ fn hardware(
     facts: &Value,
     wal_size: Option<Bytes>,
     wal_free: Option<Bytes>,
+    recorded: Option<Disk>,
 ) -> Result<Hardware, Fault> {
     let number = |path: &str| facts.pointer(path).and_then(Value::as_u64);
     let missing = || {
@@ -304,7 +427,7 @@ fn hardware(
         cpus: small(cpus),
         cores: small(cores),
         swap: Bytes(number("/swaptotal_mb").unwrap_or(0) << 20),
-        disk: disk(args, facts)?,
+        disk: kind_of_disk(args, facts, recorded)?,
         wal_fs_size: wal_size,
         wal_fs_free: wal_free,
         huge_pages: if huge { HugePages::Granted } else { HugePages::Unproven },
@@ -313,27 +436,24 @@ fn hardware(
     })
 }
 
-fn disk(args: &Args, facts: &Value) -> Result<Disk, Fault> {
+fn kind_of_disk(args: &Args, facts: &Value, recorded: Option<Disk>) -> Result<Disk, Fault> {
     if let Some(word) = args.str("disk") {
         let kind = word.parse().map_err(|invalid| Fault::param("disk", format!("{invalid}")))?;
         return Ok(Disk { kind, evidence: "said by the site".to_owned() });
     }
+    Ok(recorded.unwrap_or_else(|| disk::by_flag(told(facts))))
+}
+
+/// What the facts of a host say of the device below its data directory.
+pub fn told(facts: &Value) -> disk::Told<'_> {
     let data = facts.pointer("/ishprov/data_directory");
     let at = |name: &str| data.and_then(|data| data.get(name));
-    let device = at("device").and_then(Value::as_str).unwrap_or("unknown");
-    let guest = facts.pointer("/virtualization_role").and_then(Value::as_str) == Some("guest");
-    let evidence = |what: &str| format!("{device}: {what}");
-    Ok(match (at("nvme").and_then(Value::as_bool), at("rotational").and_then(Value::as_bool)) {
-        (Some(true), _) => Disk { kind: DiskKind::Nvme, evidence: evidence("NVMe, says the kernel") },
-        (_, Some(false)) => Disk { kind: DiskKind::Ssd, evidence: evidence("not rotating, says the kernel") },
-        // A virtual disk is called rotating when nobody said otherwise.
-        (_, Some(true)) if guest => Disk {
-            kind: DiskKind::Unknown,
-            evidence: evidence("a virtual disk, of which the kernel knows nothing"),
-        },
-        (_, Some(true)) => Disk { kind: DiskKind::Hdd, evidence: evidence("rotating, says the kernel") },
-        _ => Disk { kind: DiskKind::Unknown, evidence: "nothing is known of the disk".to_owned() },
-    })
+    disk::Told {
+        device: at("device").and_then(Value::as_str),
+        nvme: at("nvme").and_then(Value::as_bool),
+        rotational: at("rotational").and_then(Value::as_bool),
+        guest: facts.pointer("/virtualization_role").and_then(Value::as_str) == Some("guest"),
+    }
 }
 
 #[cfg(test)]
@@ -356,6 +476,8 @@ mod tests {
         answers.insert(Server::ask(&args).expect("asks"), Answer::Output(Output::ok(said)));
         let file_state = FileState { content: Some(standing.as_bytes().to_vec()), ..FileState::default() };
         answers.insert(Ask::content(file(&args).expect("a path")), Answer::File(file_state));
+        let record = Ask::content(disk_file(&file(&args).expect("a path")));
+        answers.insert(record, Answer::File(FileState::default()));
         let disk = "wal_size\t107374182400\nwal_free\t90000000000\n";
         answers.insert(disk_ask(&args).expect("asks"), Answer::Output(Output::ok(disk)));
         Member { host: host.to_owned(), args, answers }
@@ -421,6 +543,14 @@ mod tests {
         assert_eq!(all[0]["settings"]["shared_buffers"], json!("2046MB"));
         let all = tuned(&[member("pg1", 8, json!({}), "", "shared_buffers = 1GB\n")]);
         assert_eq!(all[0]["settings"]["shared_buffers"], json!("2GB"));
+    }
+
+    #[test]
+    fn the_purpose_at_the_top_of_a_file_is_read_back() {
+        let purpose = Purpose { workload: Workload::Oltp, max_connections: 300, active: 40 };
+        let text = format!("# {}\n\nx = 1\n", purpose.header().replace('\n', "\n# "));
+        assert_eq!(Purpose::read(&text), Some(purpose));
+        assert_eq!(Purpose::read("# Written by ishprov: changes by hand are overwritten.\n"), None);
     }
 
     #[test]
