@@ -33,6 +33,11 @@ pub enum Command {
     #[command(subcommand)]
     Lab(Box<LabCommand>),
     /// PostgreSQL settings that fit a machine, with the memory budget that proves it.
+    ///
+    /// With `--dry-run` they are only shown: for this machine, for hosts (`-i`), or for a machine that is not there
+    /// (`--ram`, `--cpus`). Without it hosts are shown what would change, and get it after a yes: reloaded where that is
+    /// enough, restarted in the order that standbys need where it is not, and brought back to what they had when a server
+    /// does not come up.
     Tune(Box<TuneArgs>),
     /// Encrypt, read and change secrets as `ansible-vault` keeps them.
     #[command(subcommand)]
@@ -169,6 +174,28 @@ pub struct RunArgs {
     /// After the run, ask every host for its PostgreSQL and show how the cluster stands.
     #[arg(long)]
     pub report: bool,
+}
+
+impl RunArgs {
+    /// A run of plays that are part of this program, over `hosts`.
+    pub fn built_in(inventory: InventoryArgs, connect: ConnectArgs, hosts: String) -> Self {
+        Self {
+            site: PathBuf::from("ishprov tune"),
+            inventory,
+            connect,
+            show: ShowArgs::default(),
+            check: false,
+            diff: false,
+            limit: Some(hosts),
+            tags: Vec::new(),
+            skip_tags: Vec::new(),
+            list_hosts: false,
+            list_tasks: false,
+            syntax_check: false,
+            window: 500,
+            report: false,
+        }
+    }
 }
 
 /// `ishprov lab`.
@@ -328,9 +355,9 @@ pub struct TuneArgs {
     /// Connections that work at the same time: what the pools in front can open (default: all).
     #[arg(long, value_name = "NUMBER")]
     pub active: Option<u64>,
-    /// Kind of work: web, oltp, dw, mixed or desktop.
-    #[arg(long, value_name = "KIND", default_value = "mixed")]
-    pub workload: Workload,
+    /// Kind of work: web, oltp, dw, mixed or desktop (default: what the inventory or the file in force says, else mixed).
+    #[arg(long, value_name = "KIND")]
+    pub workload: Option<Workload>,
     /// Major version of PostgreSQL (default: the one that runs or is installed, else 15).
     #[arg(long, value_name = "MAJOR")]
     pub pg: Option<u64>,
@@ -340,6 +367,18 @@ pub struct TuneArgs {
     /// Also show settings that are right as they are.
     #[arg(long)]
     pub all: bool,
+    /// Measure the data disk for a second by reading it; otherwise an earlier measurement or the kernel is believed.
+    #[arg(long, conflicts_with_all = ["ram", "disk"])]
+    pub probe_disk: bool,
+    /// Tell how one setting comes about, and what would change it.
+    #[arg(long, value_name = "SETTING")]
+    pub explain: Option<String>,
+    /// Apply without asking.
+    #[arg(short, long, conflicts_with = "dry_run")]
+    pub yes: bool,
+    /// Bring back the settings from before the last change.
+    #[arg(long, requires = "inventory", conflicts_with_all = ["dry_run", "ram", "explain"])]
+    pub undo: bool,
 }
 
 /// How to print settings.
@@ -350,6 +389,8 @@ pub enum TuneFormat {
     Table,
     /// A file for `conf.d`, reasons as comments.
     Conf,
+    /// `ALTER SYSTEM` statements, reasons as comments.
+    Sql,
     /// Everything, for programs.
     Json,
     /// The same as YAML.

@@ -1,9 +1,11 @@
 //! What the tuner is told of a machine: its hardware, and the settings of the server that runs there.
 
+use crate::cluster::tune::disk::{self, Told};
+use crate::cluster::tune::told;
 use crate::shell::{Ask, quote};
-use crate::tuner::{Bytes, Disk, DiskKind, Hardware, Input, Workload};
+use crate::tuner::{Bytes, Hardware, Input, Workload};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -17,6 +19,10 @@ pub struct Measured {
     pub major: Option<u32>,
     /// Settings in force as `SHOW` prints them; empty where no server could be asked.
     pub settings: BTreeMap<String, String>,
+    /// The file that a setting's value in force comes from, by name.
+    pub sources: BTreeMap<String, String>,
+    /// Settings that only a restart changes.
+    pub restarting: BTreeSet<String>,
     /// A cgroup allows less than the machine has.
     pub limited: bool,
 }
@@ -26,13 +32,23 @@ pub struct Measured {
 pub struct Server {
     major: Option<u32>,
     settings: BTreeMap<String, String>,
+    sources: BTreeMap<String, String>,
+    restarting: BTreeSet<String>,
 }
 
 impl Measured {
+    /// A machine that runs no server.
+    pub fn bare(hardware: Hardware, major: Option<u32>, limited: bool) -> Self {
+        let (settings, sources) = (BTreeMap::new(), BTreeMap::new());
+        Self { hardware, major, settings, sources, restarting: BTreeSet::new(), limited }
+    }
+
     /// With what the running server says, if one does.
     pub fn with_server(mut self, server: Server) -> Self {
         self.major = server.major.or(self.major);
         self.settings = server.settings;
+        self.sources = server.sources;
+        self.restarting = server.restarting;
         self
     }
 }
@@ -44,7 +60,9 @@ pub const COMPRESSIONS: &str = "ishprov.wal_compression";
 const SQL: &str = "select name, translate(current_setting(name, true), E'\\n\\t', '  ') from pg_settings \
                    where (name = 'password_encryption' or name !~ 'conninfo|passphrase|password|command') union all \
                    select 'ishprov.wal_compression', array_to_string(enumvals, ',') from pg_settings \
-                   where name = 'wal_compression' and enumvals is not null";
+                   where name = 'wal_compression' and enumvals is not null union all \
+                   select 'ishprov.source.' || name, sourcefile from pg_settings where sourcefile is not null union all \
+                   select 'ishprov.restarts', string_agg(name, ',') from pg_settings where context = 'postmaster'";
 
 /// Asks the server of a host for its settings.
 pub fn server_ask() -> Ask {
@@ -61,13 +79,23 @@ pub fn server_ask() -> Ask {
 /// Reads the answer to [`server_ask`]; no server is an empty answer.
 pub fn read_server(text: &str) -> Server {
     let lines = text.lines().filter_map(|line| line.split_once('\t'));
-    let settings: BTreeMap<String, String> =
-        lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let mut settings = BTreeMap::new();
+    let mut sources = BTreeMap::new();
+    for (name, value) in lines {
+        match name.strip_prefix("ishprov.source.") {
+            Some(name) => sources.insert(name.to_owned(), value.to_owned()),
+            None => settings.insert(name.to_owned(), value.to_owned()),
+        };
+    }
+    let restarting = settings
+        .remove("ishprov.restarts")
+        .map(|names| names.split(',').map(str::to_owned).collect())
+        .unwrap_or_default();
     let major = settings
         .get("server_version_num")
         .and_then(|number| number.parse::<u32>().ok())
         .map(|number| number / 10_000);
-    Server { major, settings }
+    Server { major, settings, sources, restarting }
 }
 
 /// A host as its facts have it.
@@ -83,23 +111,18 @@ pub fn of_facts(facts: &Map<String, Value>) -> Result<Measured, String> {
     hardware.swap = Bytes(number("/swaptotal_mb").unwrap_or(0) << 20);
     hardware.wal_fs_size = data("size_bytes").and_then(Value::as_u64).map(Bytes);
     hardware.wal_fs_free = data("available_bytes").and_then(Value::as_u64).map(Bytes);
-    hardware.disk = disk(
-        data("device").and_then(Value::as_str),
-        data("nvme").and_then(Value::as_bool),
-        data("rotational").and_then(Value::as_bool),
-        facts.pointer("/virtualization_role").and_then(Value::as_str) == Some("guest"),
-    );
+    hardware.disk = disk::by_flag(told(&facts));
     let versions = facts.pointer("/ishprov/postgresql/versions").and_then(Value::as_array);
     let major = versions.into_iter().flatten().filter_map(Value::as_u64).max().map(small);
     let limited = facts.pointer("/ishprov/cgroup_limited").and_then(Value::as_bool).unwrap_or(false);
-    Ok(Measured { hardware, major, settings: BTreeMap::new(), limited })
+    Ok(Measured::bare(hardware, major, limited))
 }
 
-/// This machine.
+/// This machine. `probe` measures its disk.
 ///
 /// # Errors
-/// When its memory cannot be read.
-pub fn here() -> Result<Measured, String> {
+/// When its memory cannot be read, or its disk not be measured.
+pub fn here(probe: bool) -> Result<Measured, String> {
     let mut system =
         sysinfo::System::new().map_err(|error| format!("cannot measure this machine: {error}"))?;
     system.refresh_memory();
@@ -128,34 +151,21 @@ pub fn here() -> Result<Measured, String> {
             sysinfo::DiskKind::HDD => Some(true),
             sysinfo::DiskKind::Unknown(_) => None,
         };
-        hardware.disk = disk(Some(name), Some(name.starts_with("nvme")), rotational, is_guest());
+        let nvme = Some(name.starts_with("nvme"));
+        let told = Told { device: Some(name), nvme, rotational, guest: is_guest() };
+        hardware.disk = disk::by_flag(told);
+        if probe {
+            let reads = super::tune::probe::here(on.name(), data.unwrap_or(Path::new("/")))?;
+            hardware.disk = disk::by_reads(reads, told).ok_or(super::tune::probe::TOO_FEW)?;
+        }
     }
-    let measured = Measured {
-        hardware,
-        major: installed().last().map(|(major, _)| *major),
-        settings: BTreeMap::new(),
-        limited: ram < system.total_memory() || cpus < online,
-    };
+    let major = installed().last().map(|(major, _)| *major);
+    let measured = Measured::bare(hardware, major, ram < system.total_memory() || cpus < online);
     Ok(measured.with_server(own_server()))
 }
 
 fn blank(ram: Bytes, cpus: u32) -> Hardware {
     Input::new(ram, cpus, 0, Workload::Mixed, 0).hardware
-}
-
-fn disk(device: Option<&str>, nvme: Option<bool>, rotational: Option<bool>, guest: bool) -> Disk {
-    let evidence = |what: &str| format!("{}: {what}", device.unwrap_or("disk"));
-    match (nvme, rotational) {
-        (Some(true), _) => Disk { kind: DiskKind::Nvme, evidence: evidence("NVMe, says the kernel") },
-        (_, Some(false)) => Disk { kind: DiskKind::Ssd, evidence: evidence("not rotating, says the kernel") },
-        // A virtual disk is called rotating when nobody said otherwise.
-        (_, Some(true)) if guest => Disk {
-            kind: DiskKind::Unknown,
-            evidence: evidence("a virtual disk, of which the kernel knows nothing; `--disk` says what it is"),
-        },
-        (_, Some(true)) => Disk { kind: DiskKind::Hdd, evidence: evidence("rotating, says the kernel") },
-        _ => Disk { kind: DiskKind::Unknown, evidence: "`--disk` says what it is".to_owned() },
-    }
 }
 
 /// Whether this machine is a virtual one: x86 says so in its CPU flags.
@@ -213,6 +223,7 @@ fn own_server() -> Server {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tuner::DiskKind;
     use serde_json::json;
 
     #[test]
@@ -234,15 +245,17 @@ mod tests {
         );
         assert_eq!((measured.major, measured.limited), (Some(15), true));
         assert_eq!(measured.hardware.disk.kind, DiskKind::Hdd);
-        assert_eq!(disk(Some("vda"), Some(false), Some(true), true).kind, DiskKind::Unknown);
         assert!(of_facts(&Map::new()).is_err());
     }
 
     #[test]
     fn a_server_is_read_and_none_is_none() {
-        let server =
-            read_server("server_version_num\t150018\nwork_mem\t4MB\nsearch_path\t\"$user\", public\n");
+        let said = "server_version_num\t150018\nwork_mem\t4MB\nsearch_path\t\"$user\", public\n\
+                    ishprov.source.work_mem\t/etc/a.conf\nishprov.restarts\tport,ssl_library\n";
+        let server = read_server(said);
         assert_eq!((server.major, server.settings["work_mem"].as_str()), (Some(15), "4MB"));
+        assert_eq!(server.sources["work_mem"], "/etc/a.conf");
+        assert!(server.restarting.contains("port") && !server.settings.contains_key("ishprov.restarts"));
         assert_eq!(read_server("psql: error\n"), Server::default());
     }
 }

@@ -59,6 +59,14 @@ impl Library {
         }
     }
 
+    /// Takes in a text that stands for the file `path` from now on.
+    pub fn hold(&self, path: &str, text: &str) {
+        let entry = (self.add(path, text), Arc::<str>::from(text));
+        if let Ok(mut texts) = self.texts.lock() {
+            texts.insert(path.to_owned(), entry);
+        }
+    }
+
     /// Whether a file stands at `path`.
     pub fn exists(&self, path: &str) -> bool {
         self.known_text(path).is_some() || self.sources.bytes(path).is_some()

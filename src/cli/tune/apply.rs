@@ -1,0 +1,324 @@
+//! Applies what was decided, or takes it back: built-in plays over the engine that `ishprov run` uses, so that the same
+//! tasks write, reload and restart as in the role `postgresql`.
+
+use super::hosts::{self, Reached};
+use super::plan::{Plan, Row, Step};
+use super::{refuse, show};
+use crate::cli::args::{RunArgs, TuneArgs};
+use crate::cli::{exit, run};
+use crate::cluster::Live;
+use crate::cluster::tune::{disk, disk_file};
+use crate::console::Screen;
+use crate::diag::Diagnostic;
+use serde_json::{Map, Value, json};
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+
+const CHECK: &str = include_str!("check.yaml");
+const APPLY: &str = include_str!("apply.yaml");
+const UNDO: &str = include_str!("undo.yaml");
+
+/// The five settings that a standby may not have lower than its primary.
+const FIVE: [&str; 5] = [
+    "max_connections",
+    "max_worker_processes",
+    "max_wal_senders",
+    "max_prepared_transactions",
+    "max_locks_per_transaction",
+];
+
+/// Shows the plan, asks, applies, looks whether it is in force; takes it back when a server does not come up.
+pub async fn apply(args: &TuneArgs, screen: &Screen) -> i32 {
+    let reached = match hosts::plans(args, screen).await {
+        Ok(reached) => reached,
+        Err(code) => return code,
+    };
+    if let Some(diagnostic) = in_the_way(&reached.plans) {
+        return refuse(screen, diagnostic);
+    }
+    show::tables(&reached.plans, args.all, screen);
+    if reached.plans.iter().all(|plan| plan.changes().is_empty() && !again(plan)) {
+        screen.line("\nNothing to do: every setting that fits is in force.");
+        return exit::OK;
+    }
+    screen.line("");
+    order(&reached.plans).iter().for_each(|line| screen.line(line));
+    if let Err(code) = agreed(args, screen, "Apply this?") {
+        return code;
+    }
+    let vars = vars(&reached);
+    let code = play(args, screen, &reached, CHECK, &vars).await;
+    if code != exit::OK {
+        screen.aside("Nothing was written: the settings are as they were.");
+        return code;
+    }
+    let code = play(args, screen, &reached, APPLY, &vars).await;
+    match code {
+        exit::OK => in_force(args, screen).await,
+        exit::INTERRUPTED => {
+            screen.aside("Stopped on the way. The same command goes on; `ishprov tune --undo` takes back what was done.");
+            code
+        }
+        code => {
+            screen.aside("\nThat failed: the settings of before come back.");
+            match play(args, screen, &reached, UNDO, &vars).await {
+                exit::OK => screen.aside("Undone: the servers run with the settings they had before."),
+                _ => screen.aside(
+                    "error: the settings of before could not be brought back everywhere; what failed is said above, and \
+                     `ishprov tune --undo` goes on from there",
+                ),
+            }
+            code
+        }
+    }
+}
+
+/// Brings back what was kept before the last change.
+pub async fn undo(args: &TuneArgs, screen: &Screen) -> i32 {
+    let reached = match hosts::plans(args, screen).await {
+        Ok(reached) => reached,
+        Err(code) => return code,
+    };
+    let hosts: Vec<&str> = reached.plans.iter().map(|plan| plan.host.as_str()).collect();
+    screen.line(&format!(
+        "The settings from before the last change come back on {}, by the same reloads and restarts.",
+        hosts.join(", ")
+    ));
+    if let Err(code) = agreed(args, screen, "Undo?") {
+        return code;
+    }
+    let vars = vars(&reached);
+    play(args, screen, &reached, UNDO, &vars).await
+}
+
+/// What must be put right before anything is applied.
+fn in_the_way(plans: &[Plan]) -> Option<Diagnostic> {
+    if let Some(plan) = plans.iter().find(|plan| !plan.runs()) {
+        let message = "no server answers there, so nothing can be applied to it";
+        return Some(
+            Diagnostic::error("tune", message)
+                .host(&plan.host)
+                .hint("`ishprov run` with the role `postgresql` makes a server and tunes it")
+                .hint("`--dry-run` shows what would fit"),
+        );
+    }
+    let held = plans.iter().map(|plan| (plan, plan.held_by_auto_conf())).find(|(_, held)| !held.is_empty());
+    let (plan, held) = held?;
+    let names: Vec<String> = held.iter().map(|row| format!("`{}` ({})", row.name, row.now)).collect();
+    let message = format!("`ALTER SYSTEM` has the last word on {}", names.join(", "));
+    let resets: Vec<String> = held.iter().map(|row| format!("ALTER SYSTEM RESET {};", row.name)).collect();
+    Some(
+        Diagnostic::error("tune", message)
+            .host(&plan.host)
+            .hint(format!("take it back there first: {} SELECT pg_reload_conf();", resets.join(" "))),
+    )
+}
+
+fn again(plan: &Plan) -> bool {
+    plan.remote.as_ref().is_some_and(|remote| remote.again)
+}
+
+fn live(plan: &Plan) -> Option<&Live> {
+    plan.remote.as_ref()?.server.live.as_ref()
+}
+
+fn is_primary(plan: &Plan) -> bool {
+    live(plan).is_some_and(|live| !live.recovery)
+}
+
+/// Which servers restart, in which order and why.
+fn order(plans: &[Plan]) -> Vec<String> {
+    let restarts = |plan: &Plan| plan.changes().iter().any(|row| row.takes == Step::Restart);
+    let waiting: Vec<&Plan> = plans.iter().filter(|plan| restarts(plan) || again(plan)).collect();
+    if waiting.is_empty() {
+        return vec!["A reload is enough on every host: no connection is lost.".to_owned()];
+    }
+    let names = |plans: &[&Plan]| plans.iter().map(|plan| plan.host.as_str()).collect::<Vec<_>>().join(", ");
+    let (primary, standbys): (Vec<&Plan>, Vec<&Plan>) = waiting.iter().partition(|plan| is_primary(plan));
+    let falls = |row: &Row| {
+        let number = |text: &str| text.parse::<u64>().ok();
+        FIVE.contains(&row.name.as_str())
+            && number(&row.proposed).zip(number(&row.now)).is_some_and(|(new, old)| new < old)
+    };
+    let falling: Vec<String> = primary
+        .iter()
+        .flat_map(|plan| plan.changes())
+        .filter(falls)
+        .map(|row| format!("`{}`", row.name))
+        .collect();
+    let mut lines = Vec::new();
+    match (primary.is_empty(), standbys.is_empty(), falling.is_empty()) {
+        (_, true, _) => lines.push(format!("Restarts: {}.", names(&primary))),
+        (true, ..) => lines.push(format!("Restarts, one by one: {}.", names(&standbys))),
+        (_, _, true) => lines.push(format!(
+            "Restarts, one by one: {}, then {}: standbys first, so that none has less than its primary.",
+            names(&standbys),
+            names(&primary)
+        )),
+        (_, _, false) => lines.push(format!(
+            "Restarts, one by one: standbys ({}) for what rises, then {} for {}, which a standby may have no lower than \
+             its primary; then those standbys follow, once they have replayed the change.",
+            names(&standbys),
+            names(&primary),
+            falling.join(", ")
+        )),
+    }
+    lines.push("Clients of a server lose their connections at its restart.".to_owned());
+    lines
+}
+
+/// A yes, by the command line or at the terminal.
+fn agreed(args: &TuneArgs, screen: &Screen, question: &str) -> Result<(), i32> {
+    if args.yes {
+        return Ok(());
+    }
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return Err(refuse(
+            screen,
+            Diagnostic::error("tune", "nobody can be asked here: standard input is no terminal")
+                .hint("`--yes` applies without asking; `--dry-run` only shows"),
+        ));
+    }
+    let mut out = std::io::stdout();
+    let _ = write!(out, "{question} [y/N] ");
+    let _ = out.flush();
+    let mut answer = String::new();
+    let read = stdin.lock().read_line(&mut answer);
+    if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
+        return Ok(());
+    }
+    screen.line("Nothing was touched.");
+    Err(exit::OK)
+}
+
+/// What the built-in plays know of each host.
+fn vars(reached: &Reached) -> Value {
+    let primary = reached.plans.iter().find(|plan| is_primary(plan));
+    let primary = primary.or(reached.plans.first()).map(|plan| plan.host.clone()).unwrap_or_default();
+    let mut all = Map::new();
+    for plan in &reached.plans {
+        let Some(remote) = &plan.remote else { continue };
+        let measured = reached.disks.iter().find(|(host, _)| *host == plan.host).map(|(_, disk)| disk);
+        let ours = |name: &str| {
+            plan.tuning.get(name).is_some() || plan.overrides.iter().any(|(known, _)| known == name)
+        };
+        let kept = unexplained(remote.standing.as_deref().unwrap_or_default()).into_iter();
+        let kept: Map<String, Value> =
+            kept.filter(|(name, _)| !ours(name)).map(|(name, value)| (name, json!(value))).collect();
+        let settings: Map<String, Value> =
+            plan.overrides.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+        let host = json!({
+            "version": plan.input.pg_major,
+            "cluster": remote.cluster,
+            "file": remote.file,
+            "workload": plan.input.workload.name(),
+            "max_connections": plan.input.max_connections,
+            "active": plan.input.active.unwrap_or(plan.input.max_connections),
+            "primary": primary,
+            "kept": kept,
+            "settings": settings,
+            "disk": measured.map(disk::record).unwrap_or_default(),
+            "disk_file": disk_file(&remote.file),
+        });
+        all.insert(plan.host.clone(), host);
+    }
+    json!({ "tune_hosts": all, "tune_twice": reached.plans.iter().any(again) })
+}
+
+/// Settings of a file of ours that no reason stands above: what a site needs besides the tuned ones. They stay.
+fn unexplained(text: &str) -> Vec<(String, String)> {
+    let body = text.lines().skip_while(|line| line.starts_with('#'));
+    let (mut found, mut reason) = (Vec::new(), false);
+    for line in body {
+        match line.trim() {
+            "" => reason = false,
+            line if line.starts_with('#') => reason = true,
+            line => {
+                if let (Some((name, value)), false) = (line.split_once('='), reason) {
+                    found.push((name.trim().to_owned(), plain(value.trim())));
+                }
+                reason = false;
+            }
+        }
+    }
+    found
+}
+
+/// A value of postgresql.conf without its quotes, as `postgresql_set` writes them.
+fn plain(literal: &str) -> String {
+    let Some(body) = literal.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) else {
+        return literal.to_owned();
+    };
+    let (mut text, mut chars) = (String::new(), body.chars());
+    while let Some(c) = chars.next() {
+        match c {
+            '\'' => text.extend(chars.next()),
+            '\\' => text.extend(chars.next().map(|next| match next {
+                'n' => '\n',
+                'r' => '\r',
+                other => other,
+            })),
+            c => text.push(c),
+        }
+    }
+    text
+}
+
+/// Runs built-in plays over the hosts; the exit code.
+async fn play(args: &TuneArgs, screen: &Screen, reached: &Reached, text: &'static str, vars: &Value) -> i32 {
+    let hosts: Vec<&str> = reached.plans.iter().map(|plan| plan.host.as_str()).collect();
+    let mut inventory = args.inventory.clone();
+    inventory.extra_vars.push(vars.to_string());
+    let run_args = RunArgs::built_in(inventory, args.connect.clone(), hosts.join(","));
+    match run::prepare_built_in(&run_args, text, screen) {
+        Ok(run::Prepared::Ready(ready)) => run::go_and_report(*ready, &run_args, screen.clone(), false).await,
+        Ok(run::Prepared::Listed) => exit::OK,
+        Err(code) => code,
+    }
+}
+
+/// Whether the servers have what was decided, asked anew.
+async fn in_force(args: &TuneArgs, screen: &Screen) -> i32 {
+    let reached = match hosts::plans(args, screen).await {
+        Ok(reached) => reached,
+        Err(code) => return code,
+    };
+    let mut code = exit::OK;
+    for plan in &reached.plans {
+        let missing: Vec<String> = plan
+            .changes()
+            .iter()
+            .map(|row| format!("`{}` is {}, not {}", row.name, row.now, row.proposed))
+            .collect();
+        let pending = live(plan).map_or(0, |live| live.pending.len());
+        if missing.is_empty() && pending == 0 {
+            screen.line(&format!("{}: {} settings are in force, none waits", plan.host, plan.rows().len()));
+            continue;
+        }
+        let message =
+            format!("{} settings did not come into force, {pending} wait for a restart", missing.len());
+        let mut diagnostic = Diagnostic::error("tune", message).host(&plan.host);
+        diagnostic.notes = missing;
+        code = refuse(screen, diagnostic.hint("does its postgresql.conf include the folder conf.d?"));
+    }
+    if code == exit::OK {
+        screen.line("`ishprov tune --undo` brings back what was before.");
+        return code;
+    }
+    exit::FAILED
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_site_needs_besides_is_kept_and_unquoted() {
+        let text = "# Written by ishprov for oltp, 300 connections, 300 of them active: changes by hand are overwritten.\n\
+                    # A file of a later name\n\n# a quarter of RAM\nshared_buffers = 2GB\n\n# why\n# why more\njit = off\n\
+                    listen_addresses = '*'\nport = 5432\nssl_ca_file = '/etc/it''s\\\\ca.crt'\n";
+        let kept = unexplained(text);
+        let expected = [("listen_addresses", "*"), ("port", "5432"), ("ssl_ca_file", "/etc/it's\\ca.crt")];
+        assert_eq!(kept, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+}

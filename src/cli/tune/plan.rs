@@ -1,0 +1,196 @@
+//! What one machine has now, what it shall have, and what each difference takes: pure.
+
+use crate::cli::measure::Measured;
+use crate::cluster::Server;
+use crate::tuner::{
+    Bytes, ClusterNeeds, Context, Input, Kind, Millis, Takes, Tuning, Unit, hidden_on_unix_socket, lookup,
+};
+
+/// One machine with its settings decided.
+pub struct Plan {
+    /// Its name in the inventory; empty for one that has none.
+    pub host: String,
+    pub measured: Measured,
+    pub input: Input,
+    pub needs: ClusterNeeds,
+    pub tuning: Tuning,
+    /// Settings that the inventory decides itself; they win.
+    pub overrides: Vec<(String, String)>,
+    /// A host that was reached over its connection.
+    pub remote: Option<Remote>,
+}
+
+/// What is known of a host beyond its measurement.
+pub struct Remote {
+    pub cluster: String,
+    /// The file that holds the settings.
+    pub file: String,
+    /// Its text.
+    pub standing: Option<String>,
+    /// The server, as the procedures see it.
+    pub server: Server,
+    /// A standby has to be tuned once more after the rollout.
+    pub again: bool,
+}
+
+/// One setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    pub name: String,
+    /// In force; empty where nothing runs, `?` where it cannot be seen.
+    pub now: String,
+    pub proposed: String,
+    pub takes: Step,
+    pub why: String,
+}
+
+/// What a setting takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// It is right as it is.
+    Nothing,
+    Reload,
+    Restart,
+    /// Our file would not be heard: this one is read after it.
+    Overridden(String),
+}
+
+impl Step {
+    pub fn word(&self) -> &'static str {
+        match self {
+            Step::Nothing => "-",
+            Step::Reload => "reload",
+            Step::Restart => "restart",
+            Step::Overridden(_) => "nothing",
+        }
+    }
+}
+
+impl Plan {
+    /// A server answered.
+    pub fn runs(&self) -> bool {
+        !self.measured.settings.is_empty()
+    }
+
+    /// Every setting that we decide, in the order of the file.
+    pub fn rows(&self) -> Vec<Row> {
+        let site = |name: &str| self.overrides.iter().find(|(known, _)| known == name);
+        let decided = self.tuning.settings.iter().map(|setting| match site(setting.name) {
+            Some((name, value)) => (name.clone(), value.clone(), by_site(), setting.takes),
+            None => (setting.name.to_owned(), setting.value.to_string(), setting.why.clone(), setting.takes),
+        });
+        let more = self.overrides.iter().filter(|(name, _)| self.tuning.get(name).is_none());
+        let more = more.map(|(name, value)| {
+            let restart = self.measured.restarting.contains(name)
+                || lookup(name, self.input.pg_major)
+                    .is_some_and(|parameter| parameter.context == Context::Postmaster);
+            let takes = if restart { Takes::Restart } else { Takes::Reload };
+            (name.clone(), value.clone(), by_site(), takes)
+        });
+        decided.chain(more).map(|(name, proposed, why, takes)| self.row(name, proposed, why, takes)).collect()
+    }
+
+    fn row(&self, name: String, proposed: String, why: String, takes: Takes) -> Row {
+        let unseen = self.runs() && hidden_on_unix_socket(&name);
+        let in_force = self.measured.settings.get(&name).cloned().unwrap_or_default();
+        let same = self.runs() && (unseen || same_value(&name, &in_force, &proposed, self.input.pg_major));
+        let takes = match (same, takes) {
+            (true, _) => Step::Nothing,
+            _ if self.later_file(&name).is_some() => {
+                Step::Overridden(self.later_file(&name).unwrap_or_default())
+            }
+            (_, Takes::Restart) => Step::Restart,
+            (_, Takes::Reload) => Step::Reload,
+        };
+        let now = match (unseen, self.runs()) {
+            (true, _) => "?".to_owned(),
+            (_, true) if in_force.is_empty() => "-".to_owned(),
+            _ => in_force,
+        };
+        let why = match &takes {
+            Step::Overridden(file) => format!("{why}; but `{file}` has the last word"),
+            _ => why,
+        };
+        Row { name, now, proposed, takes, why }
+    }
+
+    /// The file with the last word on a setting, when it is read after ours. `ALTER SYSTEM` is told apart: there we refuse.
+    fn later_file(&self, name: &str) -> Option<String> {
+        let (ours, theirs) = (&self.remote.as_ref()?.file, self.measured.sources.get(name)?);
+        let folder = |path: &str| path.rsplit_once('/').map(|(folder, _)| folder.to_owned());
+        (folder(ours) == folder(theirs) && theirs > ours).then(|| theirs.clone())
+    }
+
+    /// Rows that a rollout would bring into force.
+    pub fn changes(&self) -> Vec<Row> {
+        let acts = |row: &Row| matches!(row.takes, Step::Reload | Step::Restart);
+        self.rows().into_iter().filter(acts).collect()
+    }
+
+    /// Settings of ours that `ALTER SYSTEM` holds another value for.
+    pub fn held_by_auto_conf(&self) -> Vec<Row> {
+        let auto = |row: &Row| {
+            self.measured.sources.get(&row.name).is_some_and(|file| file.ends_with("/postgresql.auto.conf"))
+        };
+        self.changes().into_iter().filter(auto).collect()
+    }
+}
+
+fn by_site() -> String {
+    "set by the inventory".to_owned()
+}
+
+/// Whether two texts are the same value of a setting: `1024MB` is `1GB`, `yes` is `on`.
+pub fn same_value(name: &str, one: &str, other: &str, major: u32) -> bool {
+    if one == other {
+        return true;
+    }
+    let truth = |text: &str| match text.to_ascii_lowercase().as_str() {
+        "on" | "true" | "yes" | "1" => Some(true),
+        "off" | "false" | "no" | "0" => Some(false),
+        _ => None,
+    };
+    let unit = match lookup(name, major).map(|parameter| parameter.kind) {
+        Some(Kind::Bool) => return truth(one).is_some() && truth(one) == truth(other),
+        Some(Kind::Int { unit, .. }) => unit,
+        _ => Unit::None,
+    };
+    // A bare number counts the parameter's own unit.
+    let bare = |text: &str| text.parse::<i128>().ok().map(|number| number * i128::from(unit.size()));
+    let size = |text: &str| text.parse::<Bytes>().ok().map(|size| i128::from(size.0));
+    let time = |text: &str| text.parse::<Millis>().ok().map(|time| i128::from(time.0));
+    let number = |text: &str| bare(text).or_else(|| if unit.is_time() { time(text) } else { size(text) });
+    let list = |text: &str| text.split(',').map(|word| word.trim().to_owned()).collect::<Vec<_>>();
+    let real = |text: &str| text.parse::<f64>().ok();
+    match (number(one), number(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => {
+            name.ends_with("_libraries") && list(one) == list(other)
+                || real(one).is_some() && real(one) == real(other)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_value_in_two_spellings_is_no_difference() {
+        let table = [
+            ("shared_buffers", "1GB", "1024MB", true),
+            ("shared_buffers", "1GB", "131072", true),
+            ("shared_buffers", "1GB", "1023MB", false),
+            ("jit", "on", "yes", true),
+            ("jit", "on", "off", false),
+            ("checkpoint_timeout", "15min", "900s", true),
+            ("checkpoint_timeout", "15min", "900", true),
+            ("random_page_cost", "1.1", "1.10", true),
+            ("shared_preload_libraries", "a,b", "a, b", true),
+            ("log_line_prefix", "%m ", "%m", false),
+        ];
+        for (name, one, other, same) in table {
+            assert_eq!(same_value(name, one, other, 15), same, "{name}: {one} and {other}");
+        }
+    }
+}
