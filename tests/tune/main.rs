@@ -1,0 +1,173 @@
+//! `ishprov tune` on real hosts: a primary and its standby, made by the shipped site. Needs root.
+//!
+//! One lab serves all steps, in order; each assertion is made on the hosts themselves.
+
+#![allow(clippy::print_stderr)]
+
+mod bench;
+
+use bench::Bench;
+
+const PRIMARY: &str = "pg-primary";
+const STANDBY: &str = "pg-replica1";
+const BOTH: [&str; 2] = [PRIMARY, STANDBY];
+const GIB: u64 = 1 << 30;
+const CONF: &str = "/etc/postgresql/15/main/conf.d/50-ishprov.conf";
+
+/// What every step's variables begin with: it fits hosts of 2 GB.
+const BASE: &str = "postgresql_max_connections: 100\npostgresql_workload: web\n";
+
+#[test]
+fn lab_settings_are_shown_applied_and_taken_back() {
+    let bench = Bench::new("tune", 106, &[(PRIMARY, 2 * GIB), (STANDBY, 2 * GIB)]);
+    bench.edit("inventory", "sed -i 's/pg-replica\\[1:2\\]/pg-replica1/' hosts.yaml");
+    bench.vars(BASE);
+    bench.ishprov(&["run", "site.yaml"]).code(0);
+
+    after_a_run_nothing_is_proposed(&bench);
+    showing_touches_nothing(&bench);
+    nobody_to_ask_is_no_yes(&bench);
+    what_takes_a_reload_restarts_nothing(&bench);
+    what_takes_a_restart_restarts_each_server_once(&bench);
+    undo_brings_back_what_was(&bench);
+    what_keeps_a_server_from_starting_is_taken_back(&bench);
+    what_alter_system_holds_is_refused(&bench);
+}
+
+/// Every file of a host but what a living system writes by itself.
+fn tree(bench: &Bench, host: &str) -> String {
+    let script = "find / -xdev \\( -path /proc -o -path /sys -o -path /run -o -path /dev -o -path /tmp -o -path /var/log \
+                  -o -path /var/lib/systemd -o -path /root/.ssh -o -path /var/lib/private \
+                  -o -path '/var/lib/postgresql/*/main/*' \\) -prune -o -type f -printf '%p %s %u %g %m %T@\\n' | sort";
+    bench.sh(host, script)
+}
+
+fn started(bench: &Bench, host: &str) -> String {
+    bench.sql(host, "SELECT pg_postmaster_start_time()")
+}
+
+/// How often a server of the host has come up.
+fn starts(bench: &Bench, host: &str) -> usize {
+    let log = "grep -c 'starting PostgreSQL' /var/log/postgresql/postgresql-15-main.log";
+    bench.sh(host, log).parse().expect("a number")
+}
+
+fn conf(bench: &Bench, host: &str) -> String {
+    bench.sh(host, &format!("cat {CONF}; stat -c '%U %G %a' {CONF}"))
+}
+
+fn quiet(bench: &Bench) {
+    let ran = bench.ishprov(&["run", "site.yaml"]);
+    ran.code(0);
+    for host in BOTH {
+        let recap =
+            ran.stdout.lines().find(|line| line.starts_with(host) && line.contains("ok=")).expect("a recap");
+        assert!(recap.contains("changed=0"), "{recap}\n{}", ran.stdout);
+    }
+}
+
+fn after_a_run_nothing_is_proposed(bench: &Bench) {
+    let ran = bench.ishprov(&["tune", "--dry-run"]);
+    ran.code(0);
+    assert_eq!(ran.stdout.matches("every setting is right as it is").count(), 2, "{}", ran.stdout);
+    bench.ishprov(&["tune", "--yes"]).code(0).says("Nothing to do");
+}
+
+fn showing_touches_nothing(bench: &Bench) {
+    let before = BOTH.map(|host| tree(bench, host));
+    bench
+        .ishprov(&["tune", "--dry-run", "--probe-disk", "--workload", "oltp"])
+        .code(0)
+        .says("8 kB random read");
+    bench.ishprov(&["tune", "--explain", "work_mem"]).code(0).says("What would change it:");
+    for (host, before) in BOTH.iter().zip(before) {
+        assert_eq!(tree(bench, host), before, "{host} was touched");
+    }
+}
+
+fn nobody_to_ask_is_no_yes(bench: &Bench) {
+    let before = BOTH.map(|host| tree(bench, host));
+    bench.ishprov(&["tune", "--connections", "90"]).code(1).says("nobody can be asked here");
+    for (host, before) in BOTH.iter().zip(before) {
+        assert_eq!(tree(bench, host), before, "{host} was touched");
+    }
+}
+
+fn what_takes_a_reload_restarts_nothing(bench: &Bench) {
+    let before = BOTH.map(|host| started(bench, host));
+    bench.vars(&format!("{BASE}postgresql_settings: {{log_min_duration_statement: 777ms, work_mem: 2MB}}\n"));
+    bench.ishprov(&["tune", "--yes"]).code(0).says("A reload is enough on every host");
+    for (host, before) in BOTH.iter().zip(before) {
+        assert_eq!(started(bench, host), before, "{host} was restarted");
+        assert_eq!(bench.sql(host, "SHOW log_min_duration_statement"), "777ms");
+        assert_eq!(bench.sql(host, "SHOW work_mem"), "2MB");
+        let kept = bench.sh(host, &format!("stat -c '%U %a' {CONF}.previous"));
+        assert_eq!(kept, "postgres 644");
+    }
+    bench.ishprov(&["tune", "--yes"]).code(0).says("Nothing to do");
+    quiet(bench);
+}
+
+fn what_takes_a_restart_restarts_each_server_once(bench: &Bench) {
+    let before = BOTH.map(|host| starts(bench, host));
+    bench.vars(&BASE.replace("100", "120"));
+    let ran = bench.ishprov(&["tune", "--yes"]);
+    ran.code(0).says("Restarts, one by one: pg-replica1, then pg-primary");
+    for (host, before) in BOTH.iter().zip(before) {
+        assert_eq!(starts(bench, host), before + 1, "{host}");
+        assert_eq!(bench.sql(host, "SHOW max_connections"), "120");
+        assert_eq!(bench.sql(host, "SELECT count(*) FROM pg_settings WHERE pending_restart"), "0");
+    }
+    let shown = bench.ishprov(&["tune", "--dry-run", "--all", "--format", "json"]);
+    let shown: serde_json::Value = serde_json::from_str(&shown.code(0).stdout).expect("JSON");
+    let settings = shown[PRIMARY]["tuning"]["settings"].as_array().expect("a list");
+    assert!(settings.len() > 40, "{}", settings.len());
+    for setting in settings {
+        let name = setting["name"].as_str().expect("a name");
+        let printed = match &setting["value"] {
+            serde_json::Value::String(text) => text.clone(),
+            serde_json::Value::Bool(on) => if *on { "on" } else { "off" }.to_owned(),
+            other => other.to_string(),
+        };
+        if !name.starts_with("tcp_") {
+            assert_eq!(bench.sql(PRIMARY, &format!("SHOW {name}")), printed.trim(), "{name}");
+        }
+    }
+    quiet(bench);
+}
+
+fn undo_brings_back_what_was(bench: &Bench) {
+    bench.ishprov(&["tune", "--undo", "--yes"]).code(0);
+    for host in BOTH {
+        assert_eq!(bench.sql(host, "SHOW max_connections"), "100", "{host}");
+        assert_eq!(bench.sql(host, "SHOW log_min_duration_statement"), "777ms", "{host}");
+    }
+    assert_eq!(bench.sql(PRIMARY, "SELECT state FROM pg_stat_replication"), "streaming");
+    bench.ishprov(&["tune", "--undo", "--yes"]).code(2).says("it was undone already");
+    // The inventory said 120 all along: what it says comes back with the next run.
+    bench.vars(BASE);
+    bench.ishprov(&["tune", "--yes"]).code(0);
+}
+
+fn what_keeps_a_server_from_starting_is_taken_back(bench: &Bench) {
+    let before = BOTH.map(|host| conf(bench, host));
+    // `postgres -C` takes it; a start with WAL senders does not.
+    bench.vars(&format!("{BASE}postgresql_settings: {{wal_level: minimal}}\n"));
+    let ran = bench.ishprov(&["tune", "--yes"]);
+    ran.code(2).says("Undone: the servers run with the settings they had before");
+    for (host, before) in BOTH.iter().zip(before) {
+        assert_eq!(conf(bench, host), before, "{host}");
+        assert_eq!(bench.sql(host, "SHOW wal_level"), "replica", "{host}");
+        assert_eq!(bench.sql(host, "SELECT count(*) FROM pg_settings WHERE pending_restart"), "0");
+    }
+    assert_eq!(bench.sql(PRIMARY, "SELECT count(*) FROM pg_stat_replication"), "1");
+    bench.vars(BASE);
+    quiet(bench);
+}
+
+fn what_alter_system_holds_is_refused(bench: &Bench) {
+    bench.sql(PRIMARY, "ALTER SYSTEM SET work_mem = '7MB'");
+    bench.sql(PRIMARY, "SELECT pg_reload_conf()");
+    bench.ishprov(&["tune", "--yes"]).code(1).says("ALTER SYSTEM RESET work_mem;");
+    assert_eq!(bench.sql(PRIMARY, "SHOW work_mem"), "7MB");
+}
