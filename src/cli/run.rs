@@ -5,7 +5,7 @@ use super::exit;
 use super::load::World;
 use crate::console::{Console, JsonConsole, Screen, TextConsole};
 use crate::diag::Diagnostic;
-use crate::engine::{self, Local, Options, Report, Shared, Site, Stop};
+use crate::engine::{self, Event, Local, Options, Report, Shared, Site, Stop};
 use crate::plan::{Binder, Echo, HostLint, Op, PlayPlan, Tags, lint_handlers, lint_host, merge};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -221,7 +221,7 @@ async fn go(ready: Ready, args: &RunArgs, screen: Screen) -> Report {
         }
         console
     });
-    let watch = tokio::spawn(watch_interrupts(stop));
+    let watch = tokio::spawn(watch_interrupts(stop, Arc::clone(&shared)));
     let report = engine::run(shared, Site { plays, hosts: setups }).await;
     watch.abort();
     if let Ok(mut console) = drawing.await {
@@ -231,7 +231,7 @@ async fn go(ready: Ready, args: &RunArgs, screen: Screen) -> Report {
 }
 
 /// First Ctrl-C (or SIGTERM): no new step; a second one, or five seconds: end what runs.
-async fn watch_interrupts(stop: Stop) {
+async fn watch_interrupts(stop: Stop, shared: Arc<Shared>) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
@@ -240,7 +240,9 @@ async fn watch_interrupts(stop: Stop) {
     };
     tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
     stop.interrupt();
+    shared.tell(Event::Stopping { now: false });
     tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, () = tokio::time::sleep(GRACE) => {} }
+    shared.tell(Event::Stopping { now: true });
     stop.interrupt_now();
 }
 

@@ -78,6 +78,7 @@ impl Console for JsonConsole {
             Event::Play { name, hosts } => json!({ "event": "play", "name": name, "hosts": hosts }),
             Event::Batch { hosts } => json!({ "event": "batch", "hosts": hosts }),
             Event::Connecting { hosts } => json!({ "event": "connecting", "hosts": hosts }),
+            Event::Stopping { now } => json!({ "event": "stopping", "now": now }),
             Event::Started { .. } | Event::HostDone { .. } => return,
             Event::Done(done) => self.done(done, map),
             Event::Note(text) => json!({ "event": "note", "msg": text }),

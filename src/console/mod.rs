@@ -1,6 +1,7 @@
 //! Events and diagnostics to a terminal, a log or a program: nothing else prints.
 
 mod json;
+mod live;
 mod recap;
 mod text;
 
@@ -31,10 +32,7 @@ impl Screen {
     pub fn new(json: bool, verbose: u8, diff: bool) -> Self {
         let terminal = std::io::stdout().is_terminal();
         let colour = terminal && std::env::var_os("NO_COLOR").is_none();
-        let width = rustix::termios::tcgetwinsize(std::io::stdout())
-            .map(|size| usize::from(size.ws_col))
-            .unwrap_or(0);
-        let width = if width >= 60 { width } else { 120 };
+        let width = columns().filter(|width| *width >= 60).unwrap_or(120);
         Self { json, verbose, diff, style: Style { colour, width }, live: terminal && !json }
     }
 
@@ -79,6 +77,21 @@ impl Screen {
             self.aside(text.trim_end());
         }
     }
+}
+
+/// Columns of the terminal, if it is one.
+fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// A text of at most `width` characters; what is cut off leaves `…`.
+fn shorten(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let head: String = text.chars().take(width.saturating_sub(1)).collect();
+    format!("{head}…")
 }
 
 /// Draws a run.

@@ -1,11 +1,12 @@
 //! A run for people: a line per task, hosts grouped by how it went; progress while a person watches.
 
-use super::{Console, Screen, recap};
+use super::live::{UnderWay, bar};
+use super::{Console, Screen, recap, shorten};
 use crate::diag::{Diagnostic, SourceMap};
 use crate::engine::{Done, Event, Report, Status};
 use crate::modules::Change;
 use crate::shell::Masker;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ pub struct TextConsole {
     passed: BTreeMap<String, Vec<usize>>,
     /// Tasks some hosts have been through, by place and name: at one place hosts may have taken in different files.
     open: BTreeMap<(Vec<usize>, String), Task>,
+    /// What each host is in the middle of.
+    under_way: UnderWay,
     bar: Option<ProgressBar>,
     diagnostics: Vec<Diagnostic>,
 }
@@ -40,13 +43,8 @@ struct Task {
 impl TextConsole {
     /// A console that masks by `masker`. `check` says that nothing is being changed.
     pub fn new(screen: Screen, masker: Masker, check: bool) -> Self {
-        let bar = screen.is_live().then(|| {
-            let bar = ProgressBar::new_spinner();
-            let style = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}");
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-            bar.enable_steady_tick(Duration::from_millis(120));
-            bar
-        });
+        let under_way = UnderWay::default();
+        let bar = screen.is_live().then(|| bar(&under_way));
         Self {
             screen,
             masker,
@@ -56,6 +54,7 @@ impl TextConsole {
             active: BTreeSet::new(),
             passed: BTreeMap::new(),
             open: BTreeMap::new(),
+            under_way,
             bar,
             diagnostics: Vec::new(),
         }
@@ -123,6 +122,23 @@ impl TextConsole {
         }
     }
 
+    /// What a run that was stopped has done and what not.
+    fn interrupted(&self) {
+        let ended = self.under_way.list();
+        let ended: Vec<_> = ended.into_iter().filter(|(what, _, _)| what != CONNECTING).collect();
+        if ended.is_empty() {
+            self.line(
+                "Stopped by you: what is listed above was done, the rest was not begun. Run it again to go on.",
+            );
+            return;
+        }
+        self.line("Stopped by you: what is listed above was done. Ended in the middle, which the next run looks at again:");
+        for (what, hosts, _) in ended {
+            self.line(&format!("  {what}  {}", hosts.join(" ")));
+        }
+        self.line("The rest was not begun. Run it again to go on.");
+    }
+
     fn print(&self, title: &str, task: &Task) {
         let order =
             [Status::Failed, Status::Rescued, Status::Ignored, Status::Changed, Status::Ok, Status::Skipped];
@@ -157,7 +173,7 @@ impl TextConsole {
                 1 => format!("  ({})", first_line(reasons.first().copied().unwrap_or_default())),
                 _ => String::new(),
             };
-            self.line(&format!("  {:<48} {word}  {}{time}{because}", shorten(title, 48), hosts.join(" ")));
+            self.line(&format!("  {:<48} {word}  {}{time}{because}", shorten(title, 72), hosts.join(" ")));
             if reasons.len() > 1 {
                 for host in hosts {
                     if let Some(reason) = task.because.get(*host) {
@@ -210,6 +226,9 @@ fn worth_saying(done: &Done) -> bool {
         || (done.status == Status::Changed && !done.because.is_empty())
 }
 
+/// What a host is at before its first step.
+const CONNECTING: &str = "connecting";
+
 fn rank(status: Status) -> u8 {
     match status {
         Status::Skipped => 0,
@@ -244,14 +263,6 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-fn shorten(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    let head: String = text.chars().take(width - 1).collect();
-    format!("{head}…")
-}
-
 fn seconds(took: Duration) -> String {
     format!("{:.1}s", took.as_secs_f64())
 }
@@ -277,27 +288,28 @@ impl Console for TextConsole {
                 self.line(&format!("  batch of {}", hosts.join(" ")));
             }
             Event::Connecting { hosts } => {
-                if let Some(bar) = &self.bar {
-                    bar.set_message(format!("connecting to {}", hosts.join(" ")));
-                }
+                hosts.iter().for_each(|host| self.under_way.begin(host, CONNECTING));
             }
-            Event::Started { host, title, .. } => {
-                if let Some(bar) = &self.bar {
-                    bar.set_message(self.masker.mask(&format!("{title}  {host}")));
-                }
-            }
+            Event::Started { host, title } => self.under_way.begin(host, &self.masker.mask(title)),
+            Event::Stopping { now: false } => self.line(
+                "Stopping: nothing new is begun. What runs on the hosts has five seconds; Ctrl-C once more ends it now.",
+            ),
+            Event::Stopping { now: true } => self.line("Stopping: what runs on the hosts is ended."),
             Event::Done(done) => {
+                self.under_way.end(&done.host);
                 if done.status == Status::Failed {
                     self.active.remove(&done.host);
                 }
                 self.done(done);
             }
             Event::HostDone { host } => {
+                self.under_way.end(host);
                 self.active.remove(host);
                 self.flush(false);
             }
             Event::Note(text) => self.line(&format!("  {text}")),
             Event::Unreachable { host, diagnostic } => {
+                self.under_way.end(host);
                 self.active.remove(host);
                 self.line(&format!("  {:<48} {}  {}", host, "UNREACHABLE", first_line(&diagnostic.message)));
                 self.flush(false);
@@ -323,12 +335,14 @@ impl Console for TextConsole {
         let count = report.hosts.len();
         let hosts = if count == 1 { "1 host".to_owned() } else { format!("{count} hosts") };
         let took = seconds(self.started.elapsed()).replace('s', " s");
-        self.line(&format!("{hosts}, {took}, at most {trips} round trips a host"));
+        // A connection that was ended has not told how much went over it.
+        let trips = if trips > 0 { format!(", at most {trips} round trips a host") } else { String::new() };
+        self.line(&format!("{hosts}, {took}{trips}"));
         if self.check {
             self.line("Nothing was changed: this was --check.");
         }
         if report.interrupted {
-            self.line("Stopped by you: what is listed above was done, the rest was not begun. Run it again to go on.");
+            self.interrupted();
         }
     }
 }

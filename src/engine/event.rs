@@ -29,10 +29,13 @@ pub enum Event {
     Started {
         /// Which host.
         host: String,
-        /// Number of the step in its play.
-        step: usize,
-        /// Its name.
+        /// The step's name.
         title: String,
+    },
+    /// The user asked to stop: nothing new is begun. With `now`, what runs on the hosts is ended too.
+    Stopping {
+        /// What runs is ended, not waited for.
+        now: bool,
     },
     /// A host is done with a step (or with one item of its loop).
     Done(Box<Done>),

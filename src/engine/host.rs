@@ -331,11 +331,7 @@ impl Host {
         if let Some(outcome) = self.leaks(shared, &unit, &actions) {
             return self.finish(shared, &unit, outcome, started.elapsed());
         }
-        shared.tell(Event::Started {
-            host: self.name.clone(),
-            step: unit.step.id,
-            title: title(shared, &unit),
-        });
+        shared.tell(Event::Started { host: self.name.clone(), title: title(shared, &unit) });
         *width = FIRST_WINDOW.min(shared.options.window);
         known.clear();
         loop {

@@ -132,11 +132,7 @@ impl Crew {
                 }
             }
             for act in &acts {
-                self.shared.tell(Event::Started {
-                    host: act.host.clone(),
-                    step: step.id,
-                    title: step.title(),
-                });
+                self.shared.tell(Event::Started { host: act.host.clone(), title: step.title() });
             }
             if let Some((host, fault)) = self.perform(&acts).await {
                 ended.acted.extend(acts);
