@@ -86,6 +86,11 @@ pub fn default_name(sources: &[String]) -> String {
     format!("{}-{digits}", if word.is_empty() { "lab" } else { word })
 }
 
+/// Whether a lab of this name is on this machine.
+pub fn stands(name: &str) -> bool {
+    Lab::names_in(&state_dir()).iter().any(|known| known == name)
+}
+
 /// Carries a command out; the exit code.
 pub async fn lab(command: LabCommand) -> i32 {
     let screen = Screen::new(false, 0, false);
@@ -239,7 +244,16 @@ async fn down(args: LabNameArgs, screen: &Screen) -> LabResult<()> {
 }
 
 fn list(only: Option<&str>, screen: &Screen) -> LabResult<()> {
-    let names = Lab::names_in(&state_dir());
+    let dir = state_dir();
+    if let Err(error) = std::fs::read_dir(&dir)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        let message = format!("cannot look at the labs in `{}`: {error}", dir.display());
+        return Err(vec![
+            Diagnostic::error("lab-unreadable", message).hint("run the same command with `sudo`"),
+        ]);
+    }
+    let names = Lab::names_in(&dir);
     if let Some(only) = only.filter(|only| !names.iter().any(|name| name == only)) {
         return Err(vec![unknown(only)]);
     }
@@ -259,7 +273,19 @@ fn list(only: Option<&str>, screen: &Screen) -> LabResult<()> {
 }
 
 fn ssh(args: LabSshArgs) -> LabResult<()> {
-    let door = Lab::open(&name_of(&args.lab))?.connection(&args.host)?;
+    let lab = Lab::open(&name_of(&args.lab))?;
+    let door = lab.connection(&args.host)?;
+    let stands = lab.list()?.into_iter().find(|status| status.host.name == args.host);
+    let down = match stands.map(|status| status.state) {
+        Some(HostState::Stopped) => Some(("stopped", "boot")),
+        Some(HostState::Frozen) => Some(("frozen", "thaw")),
+        Some(HostState::Running) | None => None,
+    };
+    if let Some((state, way_out)) = down {
+        let way_out = format!("ishprov lab fault {way_out} {} --name {}", args.host, lab.name());
+        let diagnostic = Diagnostic::error("lab-host-down", format!("`{}` is {state}", args.host));
+        return Err(vec![diagnostic.hint(format!("`{way_out}` brings it back"))]);
+    }
     let mut command = std::process::Command::new("ssh");
     command.arg("-F").arg("none").arg("-i").arg(&door.private_key);
     for option in [
@@ -310,8 +336,12 @@ async fn fault(args: LabFaultArgs, screen: &Screen) -> LabResult<()> {
             (LabFault::FreeDisk, _) => lab.free_disk(host),
             (LabFault::FillDisk, _) => lab
                 .fill_disk(host, leave.0)
-                .map(|taken| lines.line(&format!("{} taken", Bytes(taken).human()))),
-        }
+                .map(|taken| lines.line(&format!("  {} taken", Bytes(taken).human()))),
+        }?;
+        let now = lab.list()?.into_iter().filter(|status| status.host.name == host).collect::<Vec<_>>();
+        let rows: Vec<(&LabHost, String)> = now.iter().map(|status| (&status.host, state(status))).collect();
+        host_lines(&rows).iter().for_each(|line| lines.line(line));
+        Ok(())
     })
     .await
 }

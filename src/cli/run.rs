@@ -116,8 +116,8 @@ pub fn summary(world: &World, screen: &Screen) {
     let errors =
         world.diags.iter().filter(|diagnostic| diagnostic.severity == crate::diag::Severity::Error).count();
     let files = world.library.map().len();
-    let (errors, files) = (counted(errors, "error"), counted(files, "file"));
-    screen.aside(&format!("{errors} in {files}. No host was contacted."));
+    let files = if files == 0 { String::new() } else { format!(" in {}", counted(files, "file")) };
+    screen.aside(&format!("{}{files}. No host was contacted.", counted(errors, "error")));
 }
 
 /// "1 file", "2 files".
@@ -167,8 +167,14 @@ fn lint(
 pub async fn go_and_report(ready: Ready, args: &RunArgs, screen: Screen, verify: bool) -> i32 {
     let setups = if args.report || verify { ready.setups.clone() } else { HashMap::new() };
     let masker = ready.world.library.masker().clone();
+    let own_lab = ready.world.lab.is_none().then(|| super::lab::default_name(&ready.world.sources));
     let report = go(ready, args, screen.clone()).await;
     let code = exit_code(&report);
+    if let Some(lab) = own_lab.filter(|lab| code == exit::UNREACHABLE && super::lab::stands(lab)) {
+        screen.aside(&format!(
+            "help: lab `{lab}` has the hosts of this inventory: `--lab` runs the site there"
+        ));
+    }
     if setups.is_empty() || report.interrupted {
         return code;
     }

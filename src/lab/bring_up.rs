@@ -214,7 +214,7 @@ fn set_up_machine(
             let network =
                 NetworkRecord { id: network::free_id(cgroups, &ids_of_others(lab))?, subnet, gateway };
             // Before anything is written: a subnet that somebody uses must leave no trace of the attempt.
-            network::refuse_taken(&network)?;
+            network::refuse_taken(&network, |bridge| holder(lab, bridge))?;
             network
         }
     };
@@ -273,6 +273,14 @@ fn name_host(mut fault: Diagnostic, host: &LabHost) -> Diagnostic {
         fault.hosts.push(host.name.clone());
     }
     fault
+}
+
+/// The lab whose bridge this is.
+fn holder(lab: &Lab, bridge: &str) -> Option<String> {
+    Lab::names_in(&lab.state_dir).into_iter().find(|name| {
+        let record = Record::load(&lab.state_dir.join(name)).ok().flatten();
+        record.and_then(|record| record.network).is_some_and(|network| network.id == bridge)
+    })
 }
 
 #[cfg(test)]

@@ -193,7 +193,13 @@ impl Lab {
             Some(record) => self.take_down(&record, on_event)?,
             None => {
                 record::remove_dir(&self.dir())?;
-                on_event(LabEvent::Note(format!("there is no lab `{}`", self.name)));
+                let labs = Self::names_in(&self.state_dir);
+                let others = if labs.is_empty() {
+                    String::new()
+                } else {
+                    format!(" (there are: {})", labs.join(", "))
+                };
+                on_event(LabEvent::Note(format!("there is no lab `{}`{others}", self.name)));
             }
         }
         lock.remove();
@@ -299,7 +305,7 @@ impl Lab {
             vec![
                 Diagnostic::error("lab-unknown", format!("there is no lab `{}`", self.name))
                     .maybe_hint(did_you_mean(&self.name, labs.iter().map(String::as_str)))
-                    .hint("`lab up` makes it"),
+                    .hint("`ishprov lab up -i INVENTORY` makes it, `ishprov lab list` shows those there are"),
             ]
         })
     }

@@ -91,7 +91,7 @@ pub(super) fn ensure(network: &NetworkRecord, mark: &str) -> LabResult<()> {
     if link_exists(id) {
         own_link_or_refuse(id, mark)?;
     }
-    refuse_taken(network)?;
+    refuse_taken(network, |_| None)?;
     if !link_exists(id) {
         run(QUICK, "ip", &["link", "add", "name", id, "address", &mac_of(mark), "type", "bridge"])?;
     }
@@ -112,9 +112,12 @@ pub(super) fn ensure(network: &NetworkRecord, mark: &str) -> LabResult<()> {
     Ok(())
 }
 
-/// Refuses a subnet that this machine already reaches by another way.
-pub(super) fn refuse_taken(network: &NetworkRecord) -> LabResult<()> {
-    refuse_foreign_routes(network, &run(QUICK, "ip", &["-j", "-4", "route", "show", "table", "all"])?)
+/// Refuses a subnet that this machine already reaches by another way. `holder` knows which lab has a bridge.
+pub(super) fn refuse_taken(
+    network: &NetworkRecord,
+    holder: impl Fn(&str) -> Option<String>,
+) -> LabResult<()> {
+    refuse_foreign_routes(network, &run(QUICK, "ip", &["-j", "-4", "route", "show", "table", "all"])?, holder)
 }
 
 /// Removes bridge and tables, if they are ours.
@@ -290,19 +293,27 @@ fn not_ours(what: &str) -> Vec<Diagnostic> {
 }
 
 /// A subnet that already leads somewhere is somebody's.
-fn refuse_foreign_routes(network: &NetworkRecord, routes: &str) -> LabResult<()> {
+fn refuse_foreign_routes(
+    network: &NetworkRecord,
+    routes: &str,
+    holder: impl Fn(&str) -> Option<String>,
+) -> LabResult<()> {
     let routes: Value = serde_json::from_str(routes).unwrap_or_default();
     for route in routes.as_array().into_iter().flatten() {
         let (Some(target), device) = (route["dst"].as_str(), route["dev"].as_str().unwrap_or("?")) else {
             continue;
         };
         if device != network.id && overlaps_24(target, network.subnet) {
+            let (who, way_out) = match holder(device) {
+                Some(lab) => (
+                    format!("lab `{lab}` has it"),
+                    format!("take that lab down with `ishprov lab down --name {lab}`, or give"),
+                ),
+                None => (format!("this machine reaches {target} through `{device}`"), "give".to_owned()),
+            };
             return Err(vec![
-                Diagnostic::error(
-                    "lab-address-taken",
-                    format!("{}/24 is in use: this machine reaches {target} through `{device}`", network.subnet),
-                )
-                .hint("if that is another lab, take it down first; otherwise give these hosts another /24 of 198.18.0.0/15"),
+                Diagnostic::error("lab-address-taken", format!("{}/24 is in use: {who}", network.subnet))
+                    .hint(format!("{way_out} these hosts another /24 of 198.18.0.0/15")),
             ]);
         }
     }
@@ -363,7 +374,8 @@ mod tests {
     #[test]
     fn a_route_into_the_subnet_is_refused() {
         let refused = |dst: &str, dev: &str| {
-            refuse_foreign_routes(&network(), &format!(r#"[{{"dst":"{dst}","dev":"{dev}"}}]"#)).is_err()
+            let routes = format!(r#"[{{"dst":"{dst}","dev":"{dev}"}}]"#);
+            refuse_foreign_routes(&network(), &routes, |_| None).is_err()
         };
         assert!(
             refused("198.18.0.0/15", "eth1")
@@ -375,6 +387,11 @@ mod tests {
                 && !refused("198.18.6.0/24", "eth1")
                 && !refused("198.18.7.0/24", "ishlab0")
         );
+        let routes = r#"[{"dst":"198.18.7.0/24","dev":"ishlab4"}]"#;
+        let refusal = refuse_foreign_routes(&network(), routes, |bridge| Some(format!("of-{bridge}")));
+        let refusal = refusal.unwrap_err().remove(0);
+        assert_eq!(refusal.message, "198.18.7.0/24 is in use: lab `of-ishlab4` has it");
+        assert!(refusal.hints[0].starts_with("take that lab down with `ishprov lab down --name of-ishlab4`"));
     }
 
     #[test]
