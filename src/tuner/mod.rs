@@ -17,6 +17,7 @@ mod io;
 mod kernel;
 mod logging;
 mod memory;
+mod observed;
 mod parallel;
 mod refusal;
 mod setting;
@@ -35,6 +36,7 @@ pub use input::{
 };
 pub use kernel::{KernelSetting, Place};
 pub use memory::shared_memory;
+pub use observed::{LEAST_HOURS, Observed, Verdict, adjust};
 pub use refusal::Refusal;
 pub use setting::{Setting, Takes, Value};
 pub use units::{Bytes, Invalid, Millis};
