@@ -373,6 +373,9 @@ pub struct TuneArgs {
     /// Tell how one setting comes about, and what would change it.
     #[arg(long, value_name = "SETTING")]
     pub explain: Option<String>,
+    /// Let the server's own statistics adjust what is proposed, each change with its evidence.
+    #[arg(long, requires = "dry_run", conflicts_with = "ram")]
+    pub from_stats: bool,
     /// Apply without asking.
     #[arg(short, long, conflicts_with = "dry_run")]
     pub yes: bool,

@@ -214,6 +214,7 @@ fn vars(reached: &Reached) -> Value {
             "workload": plan.input.workload.name(),
             "max_connections": plan.input.max_connections,
             "active": plan.input.active.unwrap_or(plan.input.max_connections),
+            "preload": plan.input.preload,
             "primary": primary,
             "kept": kept,
             "settings": settings,

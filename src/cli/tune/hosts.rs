@@ -2,7 +2,7 @@
 //! role `postgresql` calls.
 
 use super::plan::{Plan, Remote};
-use super::{DEFAULT_MAJOR, connections_now, probe, refuse, small};
+use super::{DEFAULT_MAJOR, connections_now, probe, refuse, small, stats};
 use crate::cli::args::TuneArgs;
 use crate::cli::load::World;
 use crate::cli::measure::{Measured, of_facts, read_server, server_ask};
@@ -15,7 +15,7 @@ use crate::engine::{HostSetup, explain};
 use crate::modules::Args;
 use crate::shell::{Answer, Answers, Ask, FileState, Frame, ItemReply, Output};
 use crate::transport::{Session, Transport as _, connect};
-use crate::tuner::{Disk, DiskKind, Workload};
+use crate::tuner::{Disk, DiskKind, Observed, Workload};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -26,6 +26,8 @@ pub struct Reached {
     pub plans: Vec<Plan>,
     /// Disks that were measured or said just now, by host: their record is to be kept.
     pub disks: Vec<(String, Disk)>,
+    /// What the servers counted, by host, where that was asked.
+    pub stats: Vec<(String, Observed)>,
 }
 
 /// What inventory and command line say of one host.
@@ -40,6 +42,10 @@ struct Wish {
     disk: Option<DiskKind>,
     /// Measure the disk; `None`: only where nothing better is known.
     probe: Option<bool>,
+    /// `shared_preload_libraries`.
+    preload: Option<Vec<String>>,
+    /// Ask for the server's counters.
+    stats: bool,
 }
 
 /// One host's answers.
@@ -47,6 +53,7 @@ struct Answered {
     measured: Measured,
     member: Member,
     disk: Option<Disk>,
+    stats: Option<Observed>,
 }
 
 /// Asks every host, and decides for all of them together.
@@ -88,10 +95,12 @@ pub async fn plans(args: &TuneArgs, screen: &Screen) -> Result<Reached, i32> {
     }
     answers.sort_by_key(|(index, ..)| *index);
     let (mut measured, mut members, mut disks, mut code) = (Vec::new(), Vec::new(), Vec::new(), exit::OK);
+    let mut stats = Vec::new();
     for (_, host, answered) in answers {
         match answered {
             Ok(answered) => {
-                disks.extend(answered.disk.map(|disk| (host, disk)));
+                disks.extend(answered.disk.map(|disk| (host.clone(), disk)));
+                stats.extend(answered.stats.map(|seen| (host, seen)));
                 measured.push(answered.measured);
                 members.push(answered.member);
             }
@@ -108,7 +117,7 @@ pub async fn plans(args: &TuneArgs, screen: &Screen) -> Result<Reached, i32> {
     let decided = cluster::tune::decide(&members).map_err(|fault| refuse(screen, of_fault("tune", fault)))?;
     let plans = decided.into_iter().zip(measured).zip(&members);
     let plans = plans.map(|((decision, measured), member)| plan(decision, measured, member)).collect();
-    Ok(Reached { plans, disks })
+    Ok(Reached { plans, disks, stats })
 }
 
 /// A fault as it is shown: parameters of the task are options and variables here.
@@ -156,6 +165,10 @@ fn wish(world: &mut World, host: &str, args: &TuneArgs) -> Wish {
         Some((Value::Object(settings), _)) => settings,
         _ => Map::new(),
     };
+    let preload = match var("postgresql_preload") {
+        Some((Value::Array(libraries), _)) => Some(libraries.iter().filter_map(text).collect()),
+        _ => None,
+    };
     let said = [var("postgresql_workload"), var("postgresql_max_connections"), var("postgresql_active")];
     let mut wrong = Vec::new();
     let mut count = |said: &Option<(Value, Option<crate::diag::Span>)>, name: &str| {
@@ -190,6 +203,8 @@ fn wish(world: &mut World, host: &str, args: &TuneArgs) -> Wish {
         active: args.active.map(small).or(active),
         settings,
         disk: args.disk,
+        preload,
+        stats: args.from_stats,
         probe: if args.probe_disk {
             Some(true)
         } else if args.dry_run || args.undo {
@@ -206,7 +221,10 @@ type Failure = (i32, Diagnostic);
 async fn ask(host: &str, setup: &HostSetup, wish: &Wish) -> Result<Answered, Failure> {
     let unreachable = |error: &_| (exit::UNREACHABLE, explain(host, error));
     let (facts_ask, server) = (Ask::sh(crate::facts::script()), server_ask());
-    let first = Frame::probe([facts_ask.clone(), server.clone()]);
+    let counters = stats::ask();
+    let mut asks = vec![facts_ask.clone(), server.clone()];
+    asks.extend(wish.stats.then(|| counters.clone()));
+    let first = Frame::probe(asks);
     let (mut session, greeting) =
         connect(&setup.endpoint, &first).await.map_err(|error| unreachable(&error))?;
     let answers = only(host, greeting.replies)?;
@@ -218,6 +236,14 @@ async fn ask(host: &str, setup: &HostSetup, wish: &Wish) -> Result<Answered, Fai
     // A host without a server, or one that we may not ask, is tuned all the same.
     let said = answers.output(&server).map(Output::text).unwrap_or_default();
     let measured = measured.with_server(read_server(&said));
+    let stats = match wish.stats {
+        true => {
+            let said = answers.output(&counters).map(Output::text).unwrap_or_default();
+            let seen = Observed::parse(&said).ok_or_else(|| failed(host, Fault::task(stats::NO_SERVER)))?;
+            Some(seen)
+        }
+        false => None,
+    };
 
     let bound = |purpose| bind(wish, &measured, purpose, &facts).map_err(|fault| failed(host, fault));
     let args = bound(None)?;
@@ -226,7 +252,7 @@ async fn ask(host: &str, setup: &HostSetup, wish: &Wish) -> Result<Answered, Fai
     let (mut answers, reads) = answered?;
     let path = file(&args).map_err(|fault| failed(host, fault))?;
     let standing = answers.text(&Ask::content(path.clone())).ok().flatten();
-    let args = bound(standing.as_deref().and_then(Purpose::read))?;
+    let args = bound(standing.as_deref())?;
     let facts = Value::Object(facts);
     let disk = match (wish.disk, reads) {
         (Some(kind), _) => Some(Disk { kind, evidence: "as you say".to_owned() }),
@@ -241,7 +267,7 @@ async fn ask(host: &str, setup: &HostSetup, wish: &Wish) -> Result<Answered, Fai
         let state = FileState { content, ..FileState::default() };
         answers.insert(Ask::content(disk_file(&path)), Answer::File(state));
     }
-    Ok(Answered { measured, member: Member { host: host.to_owned(), args, answers }, disk })
+    Ok(Answered { measured, member: Member { host: host.to_owned(), args, answers }, disk, stats })
 }
 
 /// The answers of the task's questions, and the reads of its disk where that is to be measured.
@@ -291,10 +317,15 @@ fn failed(host: &str, fault: Fault) -> Failure {
 fn bind(
     wish: &Wish,
     measured: &Measured,
-    standing: Option<Purpose>,
+    file: Option<&str>,
     facts: &Map<String, Value>,
 ) -> Result<Args, Fault> {
     let major = measured.major.unwrap_or(DEFAULT_MAJOR).to_string();
+    let standing = file.and_then(Purpose::read);
+    let running = measured.settings.get("shared_preload_libraries").map(|text| {
+        text.split(',').map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect()
+    });
+    let preload: Vec<String> = wish.preload.clone().or(running).unwrap_or_default();
     let workload = wish.workload.or(standing.map(|purpose| purpose.workload)).unwrap_or(Workload::Mixed);
     let connections = wish
         .connections
@@ -309,6 +340,7 @@ fn bind(
         "workload": workload.name(),
         "max_connections": connections,
         "active": active,
+        "preload": preload,
         "settings": wish.settings,
     });
     let spec = cluster::find("postgresql_tune").map(|procedure| procedure.spec());

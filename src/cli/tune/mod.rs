@@ -7,8 +7,9 @@ mod hosts;
 mod plan;
 pub mod probe;
 mod show;
+mod stats;
 
-use super::args::TuneArgs;
+use super::args::{TuneArgs, TuneFormat};
 use super::exit;
 use super::measure::{COMPRESSIONS, Measured, here};
 use crate::cluster::tune::{disk, disk_file};
@@ -16,7 +17,8 @@ use crate::console::Screen;
 use crate::diag::{Diagnostic, SourceMap};
 use crate::shell::Masker;
 use crate::tuner::{
-    Bytes, Capabilities, ClusterNeeds, Disk, HugePages, Input, Refusal, Standing, Workload, tune as decide,
+    Bytes, Capabilities, ClusterNeeds, Disk, HugePages, Input, Observed, Refusal, Standing, Workload,
+    tune as decide,
 };
 use plan::Plan;
 
@@ -53,10 +55,16 @@ pub async fn tune(mut args: TuneArgs) -> i32 {
                 .hint("`-i INVENTORY` names hosts; `-i localhost,` is this machine"),
         );
     }
-    let plans = match plans(&args, &screen).await {
-        Ok(plans) => plans,
+    let (mut plans, seen) = match plans(&args, &screen).await {
+        Ok(found) => found,
         Err(code) => return code,
     };
+    let mut verdicts = Vec::new();
+    for plan in &mut plans {
+        if let Some((_, seen)) = seen.iter().find(|(host, _)| *host == plan.host) {
+            verdicts.push((seen, stats::adjust_plan(plan, seen)));
+        }
+    }
     if let Some(name) = &args.explain {
         return match explain::lines(&plans, name) {
             Ok(lines) => {
@@ -67,13 +75,23 @@ pub async fn tune(mut args: TuneArgs) -> i32 {
         };
     }
     show::plans(&args, &plans, &screen);
+    if args.format == TuneFormat::Table {
+        let found: Vec<_> =
+            plans.iter().zip(&verdicts).map(|(plan, (seen, verdict))| (plan, *seen, verdict)).collect();
+        stats::show(&found, &screen);
+    }
     exit::OK
 }
 
-/// Everything decided, for one machine or for the hosts of a cluster.
-async fn plans(args: &TuneArgs, screen: &Screen) -> Result<Vec<Plan>, i32> {
+/// Everything decided, for one machine or for the hosts of a cluster; and what their servers counted.
+async fn plans(args: &TuneArgs, screen: &Screen) -> Result<(Vec<Plan>, Vec<(String, Observed)>), i32> {
     if !args.inventory.inventory.is_empty() {
-        return hosts::plans(args, screen).await.map(|reached| reached.plans);
+        return hosts::plans(args, screen).await.map(|reached| (reached.plans, reached.stats));
+    }
+    let mut seen = Vec::new();
+    if args.from_stats {
+        let counted = stats::here().map_err(|why| refuse(screen, Diagnostic::error("tune", why)))?;
+        seen.push((String::new(), counted));
     }
     let measured = if args.ram.is_some() {
         imagined(args)
@@ -84,7 +102,7 @@ async fn plans(args: &TuneArgs, screen: &Screen) -> Result<Vec<Plan>, i32> {
     let needs = ClusterNeeds::of([&input], &[]);
     let tuning = decide(&input, &needs).map_err(|refusal| refuse(screen, no_way(refusal)))?;
     let host = String::new();
-    Ok(vec![Plan { host, measured, input, needs, tuning, overrides: Vec::new(), remote: None }])
+    Ok((vec![Plan { host, measured, input, needs, tuning, overrides: Vec::new(), remote: None }], seen))
 }
 
 fn refuse(screen: &Screen, diagnostic: Diagnostic) -> i32 {
