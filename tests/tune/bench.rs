@@ -114,6 +114,12 @@ impl Bench {
         stdout
     }
 
+    /// Writes a file that everybody may read.
+    pub fn write(&self, host: &str, path: &str, text: &str) {
+        let (code, _, stderr) = self.ssh(host, &format!("cat > {path} && chmod 644 {path}"), text);
+        assert_eq!(code, 0, "on {host}: {stderr}");
+    }
+
     fn ssh(&self, host: &str, script: &str, stdin: &str) -> (i32, String, String) {
         let to = &self.connections[host];
         let mut child = Command::new("timeout")

@@ -30,7 +30,10 @@ fn lab_settings_are_shown_applied_and_taken_back() {
     what_takes_a_reload_restarts_nothing(&bench);
     what_takes_a_restart_restarts_each_server_once(&bench);
     undo_brings_back_what_was(&bench);
+    lowering_reaches_standbys_in_a_second_pass(&bench);
+    young_statistics_prove_nothing(&bench);
     what_keeps_a_server_from_starting_is_taken_back(&bench);
+    a_server_takes_what_is_printed(&bench);
     what_alter_system_holds_is_refused(&bench);
 }
 
@@ -144,9 +147,26 @@ fn undo_brings_back_what_was(bench: &Bench) {
     }
     assert_eq!(bench.sql(PRIMARY, "SELECT state FROM pg_stat_replication"), "streaming");
     bench.ishprov(&["tune", "--undo", "--yes"]).code(2).says("it was undone already");
-    // The inventory said 120 all along: what it says comes back with the next run.
+}
+
+fn lowering_reaches_standbys_in_a_second_pass(bench: &Bench) {
+    bench.vars(&BASE.replace("100", "80"));
+    let ran = bench.ishprov(&["tune", "--yes"]);
+    ran.code(0).says("then pg-primary for `max_connections`");
+    for host in BOTH {
+        assert_eq!(bench.sql(host, "SHOW max_connections"), "80", "{host}");
+        assert_eq!(bench.sql(host, "SELECT count(*) FROM pg_settings WHERE pending_restart"), "0");
+    }
+    bench.ishprov(&["tune", "--yes"]).code(0).says("Nothing to do");
+    quiet(bench);
     bench.vars(BASE);
     bench.ishprov(&["tune", "--yes"]).code(0);
+}
+
+fn young_statistics_prove_nothing(bench: &Bench) {
+    let ran = bench.ishprov(&["tune", "--dry-run", "--from-stats"]);
+    ran.code(0).says("nothing is concluded from less than 6 hours");
+    assert!(!ran.stdout.contains("To have it so"), "{}", ran.stdout);
 }
 
 fn what_keeps_a_server_from_starting_is_taken_back(bench: &Bench) {
@@ -163,6 +183,24 @@ fn what_keeps_a_server_from_starting_is_taken_back(bench: &Bench) {
     assert_eq!(bench.sql(PRIMARY, "SELECT count(*) FROM pg_stat_replication"), "1");
     bench.vars(BASE);
     quiet(bench);
+}
+
+fn a_server_takes_what_is_printed(bench: &Bench) {
+    let shown = ["tune", "--dry-run", "--limit", PRIMARY, "--workload", "oltp", "--format"];
+    let file = bench.ishprov(&[&shown[..], &["conf"]].concat());
+    let path = "/etc/postgresql/15/main/conf.d/90-shown.conf";
+    bench.write(PRIMARY, path, &file.code(0).stdout);
+    let faults = format!(
+        "SELECT count(*) FILTER (WHERE error IS NOT NULL), count(*) > 40 FROM pg_file_settings WHERE sourcefile = '{path}'"
+    );
+    assert_eq!(bench.sql(PRIMARY, &faults), "0|t");
+    bench.sh(PRIMARY, &format!("rm {path}"));
+    let statements = bench.ishprov(&[&shown[..], &["sql"]].concat());
+    assert_eq!(bench.sql(PRIMARY, &statements.code(0).stdout), "t", "pg_reload_conf() is true");
+    let set = "SELECT count(*) > 40 FROM pg_file_settings WHERE sourcefile LIKE '%postgresql.auto.conf' AND error IS NULL";
+    assert_eq!(bench.sql(PRIMARY, set), "t");
+    bench.sql(PRIMARY, "ALTER SYSTEM RESET ALL; SELECT pg_reload_conf();");
+    bench.ishprov(&["tune", "--dry-run"]).code(0).says("every setting is right as it is");
 }
 
 fn what_alter_system_holds_is_refused(bench: &Bench) {
