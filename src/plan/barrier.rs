@@ -3,6 +3,7 @@
 //! Words are read without parsing the expression: a word too many costs a round trip, never a wrong result.
 
 use super::program::{Barrier, Layers, Step, StepCall};
+use crate::modules::{Kind as ParamKind, Spec};
 use crate::yaml::{Kind, Node};
 use std::collections::BTreeSet;
 
@@ -45,7 +46,11 @@ pub fn condition_mentions(step: &Step) -> BTreeSet<String> {
 pub fn argument_mentions(step: &Step) -> BTreeSet<String> {
     let mut words = BTreeSet::new();
     let mut whole = |node: &Node, expression: bool| words_of(node, expression, &mut words);
-    step.args.iter().for_each(|argument| whole(&argument.value, argument.name.node == "that"));
+    for argument in &step.args {
+        let kind = spec_of(step).and_then(|spec| spec.param(&argument.name.node)).map(|param| &param.kind);
+        let expression = matches!(kind, Some(ParamKind::Conditions | ParamKind::Expression));
+        whole(&argument.value, expression);
+    }
     let keywords = &step.keywords;
     let nodes = [
         &keywords.r#become,
@@ -61,6 +66,15 @@ pub fn argument_mentions(step: &Step) -> BTreeSet<String> {
         whole(&repeat.items, false);
     }
     words
+}
+
+/// The parameters of what a step calls.
+fn spec_of(step: &Step) -> Option<&'static Spec> {
+    match step.call {
+        StepCall::Module(module) => Some(module.spec()),
+        StepCall::Procedure(procedure) => Some(procedure.spec()),
+        StepCall::Include { .. } | StepCall::Meta => None,
+    }
 }
 
 /// Adds the words of every variable that is mentioned, as far as play and roles define it.
