@@ -91,7 +91,8 @@ impl TextConsole {
         if decides {
             task.because.remove(&done.host);
         }
-        if !done.because.is_empty() && !done.no_log && (verbose > 1 || worth_saying(done)) {
+        let inline = message(done).is_none() && (verbose > 1 || worth_saying(done));
+        if !done.because.is_empty() && !done.no_log && inline {
             task.because.entry(done.host.clone()).or_insert_with(|| done.because.clone());
         }
         if !done.more || done.status == Status::Failed {
@@ -205,6 +206,7 @@ impl TextConsole {
         if done.no_log {
             return lines;
         }
+        lines.extend(message(done).into_iter().flat_map(|text| message_lines(done, text)));
         if self.screen.diff || self.screen.verbose > 0 {
             for change in &done.changes {
                 lines.extend(diff_lines(&done.host, change, self.screen.diff));
@@ -217,6 +219,22 @@ impl TextConsole {
         }
         lines
     }
+}
+
+/// What `debug` shows where it does not fit behind the task: values of several lines, and one for each item of a loop.
+fn message(done: &Done) -> Option<&str> {
+    let shown = done.module == "debug" && done.status == Status::Ok && !done.because.is_empty();
+    (shown && (done.item.is_some() || done.because.contains('\n'))).then_some(done.because.as_str())
+}
+
+fn message_lines(done: &Done, text: &str) -> Vec<String> {
+    let whose = match &done.item {
+        Some(item) => format!("{} ({item})", done.host),
+        None => done.host.clone(),
+    };
+    let mut lines = text.lines();
+    let first = format!("      {whose}: {}", lines.next().unwrap_or_default());
+    std::iter::once(first).chain(lines.map(|line| format!("        {line}"))).collect()
 }
 
 /// Messages that people asked for, and reasons that are no routine.

@@ -23,7 +23,7 @@ pub(super) struct Compiled {
 
 /// What runs.
 pub(super) enum Program {
-    /// One expression; the line ends after `}}` are kept when it gives a text.
+    /// One expression; of the line ends after `}}` a text gets what Ansible gives it.
     Expr { expr: Expression<'static, 'static>, tail: String },
     /// Text with templates in it.
     Text(Template<'static, 'static>),
@@ -160,9 +160,19 @@ pub(super) fn read_template(source: &str, syntax: SyntaxConfig) -> Result<Readin
 /// Marks a template name that is the text itself, so that no file name can be mistaken for one.
 pub(super) const TEXT_MARK: char = '\u{1}';
 
-/// Ansible's settings: a line end behind a block goes, the last one of the text stays.
+/// Ansible's settings: a line end behind a block goes, and the last one of the text ([`line_ends`] gives it back).
 pub(super) fn syntax() -> SyntaxConfig {
-    SyntaxConfig::builder().trim_blocks(true).keep_trailing_newline(true).build().unwrap_or_default()
+    SyntaxConfig::builder().trim_blocks(true).build().unwrap_or_default()
+}
+
+/// A rendered text with the line ends at its end that Ansible gives it: Jinja takes one off the source, and those that
+/// the result then lacks of the source's number are put back. (`{{ block }}\n` with a block that ends its own line has
+/// one, not two.)
+pub(super) fn line_ends(source: &str, mut rendered: String) -> String {
+    let count = |text: &str| text.len() - text.trim_end_matches('\n').len();
+    let lacking = count(source).saturating_sub(count(&rendered));
+    rendered.extend(std::iter::repeat_n('\n', lacking));
+    rendered
 }
 
 /// Unknown filters and tests are faults of the text, found before anything runs.

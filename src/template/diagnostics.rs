@@ -253,7 +253,7 @@ fn jinja_files_with_includes_macros_and_options() {
     ];
     let site = Site::new("one: 1\nl: [a, b]\n", &files);
     assert_eq!(site.file("main.j2").as_deref(), Ok("- a\n- b\npart 1\n"));
-    assert_eq!(site.file("options.j2").as_deref(), Ok("\nx\n\n"));
+    assert_eq!(site.file("options.j2").as_deref(), Ok("\nx\n"));
     let faults: Vec<String> = ["broken.j2", "gone.j2", "syntax.j2", "option.j2", "local.j2"]
         .map(|name| site.file(name).expect_err(name))
         .into();

@@ -141,7 +141,8 @@ impl Templates {
         });
         let explain = |error: Error| errors::clean(explain(&error, &parts, &main, session), session);
         let template = env.template_from_named_str(MAIN, &main.rewritten.text).map_err(explain)?;
-        template.render(session.root()).map_err(explain)
+        let rendered = template.render(session.root()).map_err(explain)?;
+        Ok(compile::line_ends(text, rendered))
     }
 }
 
@@ -187,7 +188,7 @@ fn options(text: &str) -> Result<(SyntaxConfig, usize), SyntaxFault> {
             .hint("it takes trim_blocks, lstrip_blocks, keep_trailing_newline and the start and end strings"),
         range: 0..text.get(..header).unwrap_or_default().trim_end().len(),
     };
-    let (mut trim, mut lstrip, mut keep) = (true, false, true);
+    let (mut trim, mut lstrip, mut keep) = (true, false, false);
     let mut delimiters = Delimiters::default();
     for pair in line.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
         let (name, value) =

@@ -1,6 +1,6 @@
 //! One rendering: the variables it reads, what it has read so far, and what it is in the middle of.
 
-use super::compile::{self, Compiled, Program};
+use super::compile::{self, Compiled, Program, line_ends};
 use super::errors::{self, Undefined};
 use super::lazy;
 use super::scope::{Lookups, Scope, Variable};
@@ -79,8 +79,8 @@ impl Session {
                 if value.is_undefined() {
                     return Err(fail(lazy::undefined()));
                 }
-                match value.as_str() {
-                    Some(text) if !tail.is_empty() => Ok(Value::from(format!("{text}{tail}"))),
+                match (value.as_str(), tail.strip_suffix('\n')) {
+                    (Some(text), Some(kept)) => Ok(Value::from(line_ends(tail, format!("{text}{kept}")))),
                     _ => Ok(value),
                 }
             }
@@ -94,7 +94,7 @@ impl Session {
                     lazy::to_json(value).is_ok_and(|value| super::python::print(&value) == text)
                 }) {
                     Some(value) => Ok(value),
-                    None => Ok(Value::from(text)),
+                    None => Ok(Value::from(line_ends(&compiled.source, text))),
                 }
             }
         }
