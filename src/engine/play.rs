@@ -109,17 +109,33 @@ impl Crew {
             host.scope.layers = Arc::clone(&plan.layers);
             let list = |names: &[String]| Value::Array(names.iter().cloned().map(Value::String).collect());
             host.scope.set_magic("ansible_play_hosts_all", list(all));
-            host.scope.set_magic("ansible_play_batch", list(batch));
-            host.scope.set_magic("ansible_play_hosts", list(batch));
             host.scope.set_magic("ansible_play_name", Value::from(plan.play.name.node.clone()));
         }
         self.refresh_hostvars();
         loop {
+            self.tell_who_is_left(batch, all);
             let halts = self.advance(plan, batch).await;
             if halts.is_empty() {
                 return;
             }
             self.meet(plan, batch, halts).await;
+        }
+    }
+
+    /// `ansible_play_hosts` and `ansible_play_batch`: hosts of the play and of the batch that did not fail. A step that
+    /// reads them is a barrier, so that every host reads the same.
+    fn tell_who_is_left(&mut self, batch: &[String], all: &[String]) {
+        let failed = |host: &Host| matches!(host.state, State::Failed | State::Unreachable);
+        let list = |names: &[String]| {
+            let left = names.iter().filter(|name| !self.hosts.get(*name).is_some_and(failed));
+            Value::Array(left.cloned().map(Value::String).collect())
+        };
+        let (all, of_batch) = (list(all), list(batch));
+        for name in batch {
+            if let Some(host) = self.hosts.get_mut(name) {
+                host.scope.set_magic("ansible_play_hosts", all.clone());
+                host.scope.set_magic("ansible_play_batch", of_batch.clone());
+            }
         }
     }
 

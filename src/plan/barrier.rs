@@ -21,7 +21,8 @@ pub(super) fn of(step: &Step) -> Barrier {
     }
     let mut words = mentions(step);
     close_over(&mut words, &step.layers);
-    if words.contains("hostvars") { Barrier::Sync } else { Barrier::None }
+    let of_all = ["hostvars", "ansible_play_hosts", "ansible_play_batch"];
+    if of_all.iter().any(|name| words.contains(*name)) { Barrier::Sync } else { Barrier::None }
 }
 
 /// Every word in the templates and conditions of a step's arguments and keywords.
