@@ -73,6 +73,7 @@ pub(super) fn free_id(cgroups: &Cgroups, taken: &[String]) -> LabResult<String> 
     let tables = run(QUICK, "nft", &["list", "tables"])?;
     let used = |id: &str| {
         link_exists(id)
+            || !cables(id).is_empty()
             || cgroups.exists(id)
             || taken.iter().any(|other| other == id)
             || tables.lines().any(|line| line.split_whitespace().last() == Some(id))
@@ -132,6 +133,11 @@ pub(super) fn remove(network: &NetworkRecord, mark: &str) -> LabResult<()> {
     }
     if link_exists(id) {
         own_link_or_refuse(id, mark)?;
+        // A host's network may outlive the host for a while, and its cable's name would stand in the next one's way.
+        for cable in cables(id) {
+            // It may go by itself just now.
+            let _ = run(QUICK, "ip", &["link", "delete", &cable]);
+        }
         run(QUICK, "ip", &["link", "delete", id])?;
     }
     Ok(())
@@ -257,6 +263,13 @@ fn table_mark(family: &str, id: &str) -> LabResult<Option<String>> {
     }
     let comment = finished.stdout.lines().find_map(|line| line.trim().strip_prefix("comment \""));
     Ok(Some(comment.and_then(|rest| rest.strip_suffix('"')).unwrap_or("").to_owned()))
+}
+
+/// The ends of hosts' cables that belong to a bridge, plugged in or not.
+fn cables(id: &str) -> Vec<String> {
+    let links = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
+    let names = links.filter_map(|link| link.file_name().into_string().ok());
+    names.filter(|name| name.starts_with(&format!("vb-{id}-"))).collect()
 }
 
 fn link_exists(name: &str) -> bool {
