@@ -27,8 +27,8 @@ use crate::diag::Fault;
 use crate::modules::{Args, Kind, Nature, Param, Spec, instance, setting_text};
 use crate::shell::{Ask, quote};
 use crate::tuner::{
-    Bytes, Capabilities, ClusterNeeds, Disk, Floor, Hardware, HugePages, Input, Standing, Takes, Tuning,
-    Wishes, Workload, tune,
+    Bytes, Capabilities, ClusterNeeds, Disk, Floor, Hardware, HugePages, Input, Part, Standing, Takes,
+    Tuning, Wishes, Workload, tune,
 };
 use serde_json::{Map, Value, json};
 
@@ -54,7 +54,8 @@ static SPEC: Spec = Spec {
             .default("all of them"),
         Param::new("disk", Kind::Choice(&["nvme", "ssd", "hdd", "san", "unknown"]), "Kind of disk")
             .default("what the kernel says, where that can be believed"),
-        Param::new("huge_pages", Kind::Bool, "The server is known to get huge pages").default("false"),
+        Param::new("huge_pages", Kind::Bool, "The server is known to get huge pages")
+            .default("whether the host's own pool is large enough"),
         Param::new("preload", Kind::List, "`shared_preload_libraries`"),
         Param::new("max_prepared_transactions", Kind::Int, "Two-phase commits at once").default("0"),
         Param::new("extension_workers", Kind::Int, "Background workers of extensions").default("0"),
@@ -138,6 +139,7 @@ pub fn decide(members: &[Member]) -> Result<Vec<Decision>, Fault> {
     let mut decided = Vec::new();
     for (member, host) in members.iter().zip(hosts) {
         let needs = host.floor.iter().fold(goal, |needs, floor| needs.at_least(floor));
+        let host = host.with_huge_pages(&needs);
         let tuning = tune(&host.input, &needs).map_err(|refusal| {
             let fault = Fault::from(refusal);
             // RAM and processors are facts, not parameters.
@@ -166,6 +168,8 @@ struct Tuned {
     floor: Option<Floor>,
     overrides: Vec<(String, String)>,
     server: Server,
+    /// Bytes of huge pages that this host itself has reserved; `None` where the site says what to count on.
+    pool: Option<Bytes>,
 }
 
 impl Tuned {
@@ -227,7 +231,18 @@ impl Tuned {
                 max_slot_wal_keep_size: in_force(&standing, "max_slot_wal_keep_size"),
             },
         };
-        Ok(Self { input, floor, overrides, server })
+        let pool = bytes("huge_pages").filter(|_| args.bool("huge_pages").is_none());
+        Ok(Self { input, floor, overrides, server, pool })
+    }
+
+    /// Counts on huge pages where those that are reserved hold all of the shared memory.
+    fn with_huge_pages(mut self, needs: &ClusterNeeds) -> Self {
+        if let Some(pool) = self.pool
+            && tune(&self.input, needs).is_ok_and(|tuning| tuning.budget.size(Part::Shared) <= pool)
+        {
+            self.input.hardware.huge_pages = HugePages::Granted;
+        }
+        self
     }
 
     /// A standby may not have less of the five than its control file records.
@@ -280,7 +295,7 @@ impl Decision {
             "active": tuning.active,
             "header": Purpose::of(&self.input).header(),
             "way_out": tuning.way_out,
-            "shared_memory_bytes": tuning.budget.size(crate::tuner::Part::Shared).0,
+            "shared_memory_bytes": tuning.budget.size(Part::Shared).0,
             "again": self.again,
         });
         Map::from_iter([
@@ -376,6 +391,9 @@ fn disk_ask(args: &Args) -> Result<Ask, Fault> {
          set -- $(df -P -B 1 \"$d\" | tail -n 1)\nu=0\n\
          case $d in */pg_wal) u=$(du -s -B 1 \"$d/.\" | cut -f 1) ;; esac\n\
          printf 'wal_size\\t%s\\nwal_free\\t%s\\n' \"$2\" \"$(($4 + u))\"\n\
+         # A pool that can only be read belongs to the machine around a container.\n\
+         if [ -w /proc/sys/vm/nr_hugepages ]; then read -r n </proc/sys/vm/nr_hugepages; \
+         k=$(sed -n 's/^Hugepagesize: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo); printf 'huge_pages\\t%s\\n' \"$((n * ${{k:-0}} * 1024))\"; fi\n\
          p={}\n[ -x \"$p\" ] || exit 0\nl=$(ldd \"$p\" 2>/dev/null) || exit 0\n\
          case $l in *liblz4*) ;; *) printf 'lz4\\tno\\n' ;; esac\ncase $l in *libzstd*) ;; *) printf 'zstd\\tno\\n' ;; esac\n",
         quote(&instance.data_directory),

@@ -34,6 +34,7 @@ mod postgresql_cluster;
 mod postgresql_db;
 mod postgresql_ext;
 mod postgresql_hba;
+mod postgresql_huge_pages;
 mod postgresql_membership;
 mod postgresql_ping;
 mod postgresql_privs;
@@ -61,6 +62,7 @@ mod standby_refuse;
 mod standby_scripts;
 mod stat;
 mod sysctl;
+mod sysfs;
 mod template;
 mod timezone;
 mod tls;
@@ -306,6 +308,7 @@ pub static MODULES: &[&dyn AnyModule] = table![
     postgresql_db::PostgresqlDb,
     postgresql_ext::PostgresqlExt,
     postgresql_hba::PostgresqlHba,
+    postgresql_huge_pages::PostgresqlHugePages,
     postgresql_membership::PostgresqlMembership,
     postgresql_ping::PostgresqlPing,
     postgresql_privs::PostgresqlPrivs,
@@ -325,6 +328,7 @@ pub static MODULES: &[&dyn AnyModule] = table![
     slurp::Slurp,
     stat::Stat,
     sysctl::Sysctl,
+    sysfs::Sysfs,
     template::Template,
     timezone::Timezone,
     tls_ca::TlsCa,

@@ -98,6 +98,12 @@ pub(super) fn settings(input: &Input, budget: &Budget) -> Vec<KernelSetting> {
     }
     let why = "huge pages made behind the server's back cause stalls and bloat".to_owned();
     set(Place::Sysfs, "/sys/kernel/mm/transparent_hugepage/enabled", "never".to_owned(), why);
+    // Every process opens up to max_files_per_process (1000) files beside its sockets and libraries; the postmaster and, from
+    // 18 on, asynchronous I/O hold one or two for each other process. systemd's soft limit is 1024.
+    let files = (1024 + 1000 + 2 * (input.max_connections + 64)).next_power_of_two().max(8192);
+    let why =
+        format!("1000 files of each process, and two for each of {} connections", input.max_connections);
+    set(Place::Service, "LimitNOFILE", files.to_string(), why);
     let why = "the kernel kills a backend rather than the postmaster".to_owned();
     set(Place::Service, "OOMScoreAdjust", "-900".to_owned(), why);
     let why = "backends give the protection back and stay killable".to_owned();
