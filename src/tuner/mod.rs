@@ -20,6 +20,7 @@ mod memory;
 mod observed;
 mod parallel;
 mod refusal;
+pub mod rivals;
 mod setting;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,3 @@
+//! The tuner beside others and beside real servers.
+
+mod rivals;
