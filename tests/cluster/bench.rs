@@ -76,18 +76,8 @@ impl Bench {
 
     /// `ishprov run site.yaml -i inventory` with these arguments more.
     pub fn run(&self, arguments: &[&str]) -> Ran {
-        let any = self.connections.values().next().expect("a host");
         let started = Instant::now();
-        let output = Command::new(env!("CARGO_BIN_EXE_ishprov"))
-            .args(["run", "site.yaml", "-i", "inventory", "--private-key"])
-            .arg(&any.private_key)
-            .arg("--known-hosts")
-            .arg(&any.known_hosts)
-            .args(arguments)
-            .current_dir(self.dir.path())
-            .stdin(Stdio::null())
-            .output()
-            .expect("the program runs");
+        let output = self.command(arguments).output().expect("the program runs");
         let ran = Ran {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -96,6 +86,21 @@ impl Bench {
         eprintln!("run {arguments:?}: {:.1} s, exit {}", started.elapsed().as_secs_f64(), ran.code);
         assert!(!ran.stderr.contains("panicked at"), "{}", ran.stderr);
         ran
+    }
+
+    /// The command of [`Self::run`].
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let any = self.connections.values().next().expect("a host");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ishprov"));
+        command
+            .args(["run", "site.yaml", "-i", "inventory", "--private-key"])
+            .arg(&any.private_key)
+            .arg("--known-hosts")
+            .arg(&any.known_hosts)
+            .args(arguments)
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null());
+        command
     }
 
     /// A script's standard output; it must succeed.

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod bench;
+mod killed;
 
 use bench::Bench;
 
