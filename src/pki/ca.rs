@@ -3,9 +3,10 @@
 use super::inspect::{CertInfo, unwritable_name};
 use super::key;
 use super::leaf::day;
-use super::policy::{BACKDATE, CaPolicy, SERIAL_LEN, scram_warning};
+use super::policy::{BACKDATE, CaPolicy, Permit, SERIAL_LEN, scram_warning};
 use crate::diag::Fault;
-use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer};
+use rcgen::{BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, GeneralSubtree};
+use rcgen::{IsCa, Issuer, NameConstraints};
 use rcgen::{KeyPair, KeyUsagePurpose, PublicKeyData as _, SerialNumber};
 use rustls_pki_types::CertificateDer;
 use std::fmt;
@@ -15,6 +16,8 @@ use zeroize::Zeroizing;
 /// A CA that can sign: its certificate and the key that belongs to it.
 pub struct Ca {
     info: CertInfo,
+    /// The CAs above it up to the root; none for a root.
+    above: Vec<CertInfo>,
     key: Zeroizing<KeyPair>,
 }
 
@@ -65,8 +68,13 @@ impl Ca {
         let mut params = params(name, serial, now, policy.days)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        if !policy.permits.is_empty() {
+            let permitted_subtrees = policy.permits.iter().map(subtree).collect();
+            params.name_constraints =
+                Some(NameConstraints { permitted_subtrees, excluded_subtrees: Vec::new() });
+        }
         let cert = params.self_signed(&*key).map_err(refused)?;
-        Self::checked(CertInfo::from_der(cert.der())?, key)
+        Self::checked(CertInfo::from_der(cert.der())?, Vec::new(), key)
     }
 
     /// Loads a CA, ours or one that another program made, from its certificate and its (opened) key.
@@ -74,22 +82,17 @@ impl Ca {
     /// # Errors
     /// Either text cannot be read, they do not belong together, or the certificate cannot serve as a site's CA.
     pub fn load(cert_pem: &str, key_pem: &str) -> Result<Self, Fault> {
-        let mut certs = CertInfo::all(cert_pem).map_err(|fault| in_ca("certificate", fault))?;
-        let info = match (certs.pop(), certs.is_empty()) {
-            (Some(info), true) => info,
-            (None, _) => return Err(Fault::task("the CA certificate file holds no certificate in PEM form")),
-            (Some(_), false) => {
-                return Err(Fault::task("the CA certificate file holds more than one certificate")
-                    .hint("keep the issuing CA alone there; bundles are made from it"));
-            }
+        let mut certs = CertInfo::all(cert_pem).map_err(|fault| in_ca("certificate", fault))?.into_iter();
+        let Some(info) = certs.next() else {
+            return Err(Fault::task("the CA certificate file holds no certificate in PEM form"));
         };
         let key = key::read(key_pem).map_err(|fault| in_ca("key", fault))?;
-        Self::checked(info, key)
+        Self::checked(info, certs.collect(), key)
     }
 
-    /// Its certificate as PEM text.
+    /// Its certificate as PEM text; below a root of another, with all certificates up to that one.
     pub fn cert_pem(&self) -> String {
-        self.info.to_pem()
+        [&self.info].into_iter().chain(&self.above).map(CertInfo::to_pem).collect()
     }
 
     /// What its certificate says.
@@ -106,7 +109,7 @@ impl Ca {
         Issuer::from_ca_cert_der(&CertificateDer::from(self.info.der.as_slice()), &*self.key).map_err(refused)
     }
 
-    fn checked(info: CertInfo, key: Zeroizing<KeyPair>) -> Result<Self, Fault> {
+    fn checked(info: CertInfo, above: Vec<CertInfo>, key: Zeroizing<KeyPair>) -> Result<Self, Fault> {
         let refuse = |why: String| Err(Fault::task(format!("the CA certificate `{}` {why}", info.subject)));
         if key.subject_public_key_info() != info.spki {
             return refuse("does not belong to the CA key".to_string()).map_err(|fault| {
@@ -119,11 +122,31 @@ impl Ca {
         if let Some(what) = unwritable_name(&info.der) {
             return refuse(format!("cannot be an issuer here: its subject holds {what}"));
         }
-        if let Err(why) = info.issued_by(&info) {
-            return refuse(format!("is not a self-signed root: {why}"))
-                .map_err(|fault| fault.hint("PostgreSQL verifies up to a root; give the root's own pair"));
+        let chain: Vec<&CertInfo> = [&info].into_iter().chain(&above).collect();
+        for (depth, (cert, by)) in chain.iter().zip(chain.iter().skip(1)).enumerate() {
+            if let Err(why) = cert.issued_by(by) {
+                return refuse(format!("stands in a chain that is broken: `{}`: {why}", cert.subject))
+                    .map_err(|fault| {
+                        fault.hint("the issuing CA first, then each one's issuer, up to the root")
+                    });
+            }
+            let room = by.path_len.is_none_or(|most| usize::try_from(most).is_ok_and(|most| depth < most));
+            if !by.is_ca || !by.permits("keyCertSign") || !room {
+                return refuse(format!("stands below `{}`, which does not allow it", by.subject)).map_err(
+                    |fault| {
+                        fault.hint("ask its owner for basicConstraints with room for one more CA (pathlen)")
+                    },
+                );
+            }
         }
-        Ok(Self { info, key })
+        let root = above.last().unwrap_or(&info);
+        if let Err(why) = root.issued_by(root) {
+            return refuse(format!("has no root above it: `{}` is not self-signed: {why}", root.subject))
+                .map_err(|fault| {
+                    fault.hint("PostgreSQL verifies up to a root: put the whole chain into the file")
+                });
+        }
+        Ok(Self { info, above, key })
     }
 }
 
@@ -204,6 +227,15 @@ pub(super) fn params(
     params.serial_number = Some(positive(serial));
     params.distinguished_name = name;
     Ok(params)
+}
+
+fn subtree(permit: &Permit) -> GeneralSubtree {
+    match permit {
+        Permit::Dns(suffix) => GeneralSubtree::DnsName(suffix.clone()),
+        Permit::Net(net) => {
+            GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(net.addr(), net.prefix_len()))
+        }
+    }
 }
 
 pub(super) fn refused(error: rcgen::Error) -> Fault {

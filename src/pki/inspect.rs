@@ -1,7 +1,7 @@
 //! What a certificate says, read from its PEM text.
 
 use super::key::{encode_pem, kind_of_spki};
-use super::policy::{KeyKind, San, Usage};
+use super::policy::{KeyKind, Permit, San, Usage};
 use crate::diag::Fault;
 use aws_lc_rs::digest::{SHA256, digest};
 use rustls_pki_types::CertificateDer;
@@ -43,6 +43,8 @@ pub struct CertInfo {
     pub key_usages: Option<Vec<&'static str>>,
     /// What it may be used for in TLS, if that is exactly what its extended key usage says.
     pub usage: Option<Usage>,
+    /// For a CA: the only names and addresses that leaves below it may have; empty when it is free.
+    pub permitted: Vec<Permit>,
     /// Subject key identifier in lower-case hexadecimal.
     pub subject_key_id: Option<String>,
     /// Authority key identifier in lower-case hexadecimal.
@@ -107,6 +109,7 @@ impl CertInfo {
             path_len: None,
             key_usages: None,
             usage: None,
+            permitted: Vec::new(),
             subject_key_id: None,
             authority_key_id: None,
             spki: cert.public_key().raw.to_vec(),
@@ -178,6 +181,10 @@ impl CertInfo {
             }
             ParsedExtension::KeyUsage(usage) => self.key_usages = Some(key_usages(usage)),
             ParsedExtension::ExtendedKeyUsage(usage) => self.usage = tls_usage(usage),
+            ParsedExtension::NameConstraints(constraints) => {
+                let permitted = constraints.permitted_subtrees.iter().flatten();
+                self.permitted = permitted.filter_map(|subtree| permit(&subtree.base)).collect();
+            }
             ParsedExtension::SubjectKeyIdentifier(id) => self.subject_key_id = Some(hex(id.0)),
             ParsedExtension::AuthorityKeyIdentifier(id) => {
                 self.authority_key_id = id.key_identifier.as_ref().map(|id| hex(id.0));
@@ -226,6 +233,17 @@ fn undecodable() -> Fault {
     Fault::task("the certificate is damaged: its PEM text cannot be decoded")
 }
 
+fn permit(base: &GeneralName<'_>) -> Option<Permit> {
+    match base {
+        GeneralName::DNSName(name) => Some(Permit::Dns(name.trim_start_matches('.').to_ascii_lowercase())),
+        GeneralName::IPAddress(bytes) => {
+            let (net, mask) = bytes.split_at_checked(bytes.len() / 2)?;
+            ipnet::IpNet::with_netmask(address(net)?, address(mask)?).ok().map(Permit::Net)
+        }
+        _ => None,
+    }
+}
+
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     match bytes.len() {
         4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
@@ -258,7 +276,7 @@ fn tls_usage(usage: &ExtendedKeyUsage<'_>) -> Option<Usage> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes
         .iter()
         .flat_map(|byte| [byte >> 4, byte & 15])

@@ -3,7 +3,7 @@
 use super::ca::{Ca, not_yet, params, refused};
 use super::inspect::CertInfo;
 use super::key;
-use super::policy::{LeafPolicy, SERIAL_LEN, San, Usage};
+use super::policy::{LeafPolicy, Permit, SERIAL_LEN, San, Usage};
 use crate::diag::Fault;
 use rcgen::string::Ia5String;
 use rcgen::{DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, PublicKeyData as _};
@@ -145,6 +145,14 @@ impl Ca {
                 .hint("rotate the CA before any leaf is issued"));
         }
 
+        if let Some(san) = Permit::forbidden(&authority.permitted, &policy.sans) {
+            let permitted = authority.permitted.iter().map(Permit::to_string).collect::<Vec<_>>().join(", ");
+            return Err(Fault::param("names", format!("the CA may not sign for `{san}`"))
+                .note(format!("its name constraints permit {permitted}"))
+                .hint(
+                    "every verifier would refuse it: use another name, or rotate to a CA that permits it",
+                ));
+        }
         let mut name = DistinguishedName::new();
         name.push(DnType::CommonName, policy.common_name.as_str());
         let mut params = params(name, serial, now, policy.days)?;

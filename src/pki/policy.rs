@@ -176,6 +176,68 @@ impl FromStr for San {
     }
 }
 
+/// What a CA may sign for (RFC 5280 name constraints): verifiers refuse every other name below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Permit {
+    /// A DNS name and everything below it.
+    Dns(String),
+    /// A range of addresses.
+    Net(ipnet::IpNet),
+}
+
+impl Permit {
+    /// Whether the name lies within.
+    pub fn covers(&self, san: &San) -> bool {
+        match (self, san) {
+            (Self::Dns(suffix), San::Dns(name)) => {
+                let name = name.strip_prefix("*.").unwrap_or(name);
+                name == suffix || name.strip_suffix(suffix.as_str()).is_some_and(|head| head.ends_with('.'))
+            }
+            (Self::Net(net), San::Ip(ip)) => net.contains(ip),
+            _ => false,
+        }
+    }
+
+    /// The first name that the constraints forbid. They hold for a kind of name (DNS, address) once one permits any of it.
+    pub fn forbidden<'a>(permits: &[Self], sans: &'a [San]) -> Option<&'a San> {
+        let same_kind =
+            |permit: &Self, san: &San| matches!(permit, Self::Dns(_)) == matches!(san, San::Dns(_));
+        sans.iter().find(|san| {
+            permits.iter().any(|permit| same_kind(permit, san))
+                && !permits.iter().any(|permit| permit.covers(san))
+        })
+    }
+}
+
+impl fmt::Display for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dns(suffix) => f.write_str(suffix),
+            Self::Net(net) => net.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Permit {
+    type Err = Fault;
+
+    /// Reads `example.org`, `10.0.0.0/8`, `10.0.0.1`.
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        if let Ok(net) = text.parse::<ipnet::IpNet>() {
+            return Ok(Self::Net(net.trunc()));
+        }
+        let refuse = |fault: Fault| Fault { param: Some("permit".to_owned()), ..fault };
+        match text.strip_prefix('.').unwrap_or(text).parse::<San>().map_err(refuse)? {
+            San::Ip(ip) => Ok(Self::Net(ip.into())),
+            San::Dns(name) if name.starts_with("*.") => {
+                Err(Fault::param("permit", format!("`{text}` is a wildcard"))
+                    .hint("the suffix alone covers all below it"))
+            }
+            San::Dns(name) => Ok(Self::Dns(name)),
+        }
+    }
+}
+
 /// What a leaf certificate shall be. Build it with one of the constructors, then change fields as needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeafPolicy {
@@ -293,6 +355,8 @@ pub struct CaPolicy {
     pub key_kind: KeyKind,
     /// Lifetime in days from now, 1 to 36500; counts for a new CA only.
     pub days: u32,
+    /// The only names and addresses it may sign for; empty for any. Counts for a new CA only.
+    pub permits: Vec<Permit>,
     /// How many days before its end it is due to be rotated; at most a third of the lifetime counts.
     pub renew_before_days: u32,
 }
@@ -308,6 +372,7 @@ impl CaPolicy {
             organization: None,
             key_kind: KeyKind::default(),
             days: 3650,
+            permits: Vec::new(),
             renew_before_days: 395,
         };
         policy.validate()?;

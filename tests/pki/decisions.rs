@@ -229,7 +229,11 @@ fn a_ca_is_made_kept_rotated_or_refused() {
             "CA certificate: the certificate is damaged: its PEM text cannot be decoded",
         ),
         (Some("\n"), Some(key()), "the CA certificate file holds no certificate in PEM form"),
-        (Some(&two), Some(key()), "the CA certificate file holds more than one certificate"),
+        (
+            Some(&two),
+            Some(key()),
+            "the CA certificate `CN=main CA` stands in a chain that is broken: `CN=main CA`: its issuer is `CN=main CA`, not `CN=pg-primary`",
+        ),
         (Some(&cert), Some("x"), "CA key: the text holds no private key in PEM form"),
         (Some(&cert), Some(&locked_key), "CA key: the private key is encrypted with a passphrase of its own"),
         (
@@ -253,7 +257,7 @@ fn a_ca_is_made_kept_rotated_or_refused() {
 }
 
 #[test]
-fn an_intermediate_is_refused_as_the_root() {
+fn an_intermediate_without_its_root_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let root = openssl_ca(dir.path(), "root", &["-newkey", "rsa:2048"], "/CN=root");
     let (root_cert, root_key) = (write(dir.path(), "r.pem", &root.0), write(dir.path(), "r.key", &root.1));
@@ -267,7 +271,7 @@ fn an_intermediate_is_refused_as_the_root() {
     openssl(&[&args[..], &["-extfile", &ext, "-out", &cert]].concat()).unwrap();
     let read = |file: &str| fs::read_to_string(file).unwrap();
     let fault = Ca::load(&read(&cert), &read(&key)).unwrap_err();
-    assert!(fault.message.contains("is not a self-signed root"), "{}", fault.message);
+    assert!(fault.message.contains("has no root above it"), "{}", fault.message);
 }
 
 #[test]
