@@ -1,6 +1,7 @@
 //! The commands: one file each. They load, call the layers below, and give an exit code.
 
 mod args;
+mod certs;
 mod doc;
 mod facts;
 mod inventory;
@@ -41,6 +42,7 @@ pub async fn main(cli: Cli) -> i32 {
         Command::Facts(args) => Box::pin(facts::facts(args)).await,
         Command::Lab(command) => Box::pin(lab::lab(*command)).await,
         Command::Tune(args) => Box::pin(tune::tune(*args)).await,
+        Command::Certs(command) => Box::pin(certs::certs(*command)).await,
         Command::Vault(command) => vault::vault(command),
         Command::Doc { module } => doc::doc(module.as_deref()),
         Command::Completions { shell } => {

@@ -2,13 +2,14 @@
 //!
 //! The key is made for this host, travels to it over the connection, and is not kept on the control machine. A
 //! certificate that is valid, holds the names asked for, comes from the CA and belongs to the key is never issued
-//! again; it is renewed 30 days before its end. The certificate (which is public) is recorded in
-//! `DIR/issued/HOST-NAME.crt`.
+//! again; it is renewed 30 days before its end, and at once when it was revoked (`ishprov certs revoke`). The
+//! certificate (which is public) is recorded in `DIR/issued/HOST-NAME.crt` and `DIR/index/SERIAL.json`.
 //!
 //! `usage: server` takes `sans`, every name and address by which clients reach the host. `usage: client` takes `role`,
 //! the PostgreSQL role it logs in as; `sans` then tell certificates of several hosts for one role apart. `ca_path` puts
 //! what the host shall trust beside it: `DIR/ca-bundle.crt` where that exists (while one CA takes the place of
-//! another), else `DIR/ca.crt`.
+//! another), else `DIR/ca.crt`. `crl_path` puts the list of revoked certificates there, `DIR/crl.pem`, once there is
+//! one: the server's `ssl_crl_file`.
 //!
 //! The server must be told afterwards: `postgresql_rollout` sees the newer files and reloads it.
 //! Registers `days_left`, `not_after`, `fingerprint` and `serial`.
@@ -53,6 +54,8 @@ pub struct Params {
     cert_path: String,
     key_path: String,
     ca_path: Option<String>,
+    crl_path: Option<String>,
+    host: String,
     /// Of the key; the certificates are readable for everybody.
     attrs: Attrs,
     /// `HOST-NAME`
@@ -74,6 +77,8 @@ pub struct Found {
     ca_cert: Option<String>,
     ca_key: Option<String>,
     bundle: Option<String>,
+    crl: Option<String>,
+    crl_there: Option<String>,
     recorded: Option<String>,
     password: Option<Secret>,
     new_key: Secret,
@@ -90,6 +95,8 @@ pub struct Diff {
     attrs: AttrDiff,
     /// What the host shall trust.
     ca: Option<String>,
+    /// The list of what counts no more.
+    crl: Option<String>,
     /// The record on the control machine is missing or another one.
     record: bool,
 }
@@ -119,6 +126,11 @@ impl Module for TlsCert {
             Param::new("cert_path", Kind::Path, "Where the certificate lies on the host").required(),
             Param::new("key_path", Kind::Path, "Where its key lies on the host").required(),
             Param::new("ca_path", Kind::Path, "Where the CA certificates lie that the host trusts"),
+            Param::new(
+                "crl_path",
+                Kind::Path,
+                "Where the list of revoked certificates lies that the host obeys",
+            ),
             Param::new("owner", Kind::Str, "Owner of the files").default("postgres"),
             Param::new("group", Kind::Str, "Group of the files").default("the owner's name"),
             Param::new("mode", Kind::Mode, "Mode of the key: 0600, or 0640 with owner root").default("0600"),
@@ -175,6 +187,8 @@ impl Module for TlsCert {
             policy,
             key_path: path("key_path")?.unwrap_or_default(),
             ca_path: path("ca_path")?,
+            crl_path: path("crl_path")?,
+            host: host.to_owned(),
             cert_path,
             attrs,
             record,
@@ -190,6 +204,7 @@ impl Module for TlsCert {
             local(params, "ca.crt"),
             local(params, "ca.key"),
             local(params, "ca-bundle.crt"),
+            local(params, "crl.pem"),
             record_ask(params),
             Ask::Local(LocalAsk::VaultPassword),
             Ask::Local(LocalAsk::NewKey(params.policy.key_kind.to_string())),
@@ -197,7 +212,7 @@ impl Module for TlsCert {
             Ask::Local(LocalAsk::Now),
         ];
         asks.extend(params.attrs.asks());
-        asks.extend(params.ca_path.as_ref().map(Ask::content));
+        asks.extend(params.ca_path.iter().chain(&params.crl_path).map(Ask::content));
         asks.extend(params.folders().into_iter().map(Ask::stat_follow));
         asks
     }
@@ -230,6 +245,11 @@ impl Module for TlsCert {
             ca_cert: answers.text(&local(params, "ca.crt"))?,
             ca_key: answers.text(&local(params, "ca.key"))?,
             bundle: answers.text(&local(params, "ca-bundle.crt"))?,
+            crl: answers.text(&local(params, "crl.pem"))?,
+            crl_there: match &params.crl_path {
+                Some(path) => answers.text(&Ask::content(path))?,
+                None => None,
+            },
             recorded: answers.text(&record_ask(params))?,
             password: answers.password(&Ask::Local(LocalAsk::VaultPassword))?.clone(),
             new_key: answers.key(&Ask::Local(LocalAsk::NewKey(params.policy.key_kind.to_string())))?.clone(),
@@ -262,7 +282,7 @@ impl Module for TlsCert {
         let verdict = pki::needs(found.cert.as_deref(), &params.policy, ca_cert, found.now)?;
         let because = match verdict {
             pki::Verdict::Issue { because } => Some(because),
-            pki::Verdict::Keep { .. } => key_fault(found)?,
+            pki::Verdict::Keep { .. } => key_fault(found)?.or(revoked(found, ca_cert)?),
         };
         let mut days_left = 0;
         match because {
@@ -282,7 +302,11 @@ impl Module for TlsCert {
         if params.ca_path.is_some() && found.ca_there.as_ref() != Some(trusted) {
             diff.ca = Some(trusted.clone());
         }
-        if diff.issue.is_none() && diff.attrs.is_empty() && diff.ca.is_none() && !diff.record {
+        if params.crl_path.is_some() && found.crl.is_some() && found.crl_there != found.crl {
+            diff.crl = found.crl.clone();
+        }
+        let still = diff.attrs.is_empty() && diff.ca.is_none() && diff.crl.is_none();
+        if diff.issue.is_none() && still && !diff.record {
             return Ok(Verdict::InState(format!("the certificate is good for {days_left} days")));
         }
         Ok(Verdict::Act(diff))
@@ -314,6 +338,9 @@ impl Module for TlsCert {
             let before = found.ca_there.as_deref().map(names).unwrap_or_default();
             changes.push(Change::field(path, before, names(trusted)));
         }
+        if let (Some(_), Some(path)) = (&diff.crl, &params.crl_path) {
+            changes.push(Change::field(path, "", "the list of revoked certificates"));
+        }
         if diff.record {
             changes.push(Change::field("record", "", record_path(params)));
         }
@@ -330,15 +357,11 @@ impl Module for TlsCert {
                 ..Put::new(path, content)
             })
         };
-        let record = |text: &str| {
-            Action::Local(LocalWrite {
-                path: record_path(params),
-                content: text.as_bytes().into(),
-                mode: 0o644,
-            })
-        };
         if let (Some(trusted), Some(path)) = (&diff.ca, &params.ca_path) {
             actions.push(put(path, trusted, Some(0o644)));
+        }
+        if let (Some(list), Some(path)) = (&diff.crl, &params.crl_path) {
+            actions.push(put(path, list, Some(0o644)));
         }
         match &diff.issue {
             Some((_, Some(cert))) => {
@@ -349,13 +372,13 @@ impl Module for TlsCert {
                     Some(params.attrs.new_mode(false)),
                 ));
                 actions.push(put(&params.cert_path, cert, Some(0o644)));
-                actions.push(record(cert));
+                actions.extend(records(params, cert));
             }
             Some((_, None)) => {}
             None => {
                 actions.extend(params.attrs.actions(&params.key_path, &diff.attrs, false));
                 if let (true, Some(cert)) = (diff.record, &found.cert) {
-                    actions.push(record(cert));
+                    actions.extend(records(params, cert));
                 }
             }
         }
@@ -381,7 +404,10 @@ impl Params {
     /// The folders that must be there, each once.
     fn folders(&self) -> Vec<String> {
         let mut folders: Vec<String> = Vec::new();
-        for path in [Some(&self.cert_path), Some(&self.key_path), self.ca_path.as_ref()].into_iter().flatten()
+        for path in
+            [Some(&self.cert_path), Some(&self.key_path), self.ca_path.as_ref(), self.crl_path.as_ref()]
+                .into_iter()
+                .flatten()
         {
             let folder = path.rsplit_once('/').map(|(folder, _)| folder).filter(|folder| !folder.is_empty());
             let folder = folder.unwrap_or("/").to_owned();
@@ -403,6 +429,29 @@ fn record_path(params: &Params) -> String {
 
 fn record_ask(params: &Params) -> Ask {
     Ask::Local(LocalAsk::File(record_path(params)))
+}
+
+/// What the control machine writes down: the record first, since a certificate that no record knows is refused there.
+fn records(params: &Params, cert: &str) -> Vec<Action> {
+    let write = |path: String, text: &str| {
+        Action::Local(LocalWrite { path, content: text.as_bytes().into(), mode: 0o644 })
+    };
+    let entry = CertInfo::first(cert).ok().map(|info| pki::Entry {
+        host: Some(params.host.clone()),
+        cert_path: Some(params.cert_path.clone()),
+        key_path: Some(params.key_path.clone()),
+        ..pki::Entry::new(&info, &params.record)
+    });
+    let entry =
+        entry.map(|entry| write(format!("{}/index/{}", params.dir, entry.file_name()), &entry.to_text()));
+    entry.into_iter().chain([write(record_path(params), cert)]).collect()
+}
+
+/// Why a certificate that is good otherwise counts no more.
+fn revoked(found: &Found, ca_cert: &str) -> Result<Option<String>, Fault> {
+    let (Some(crl), Some(cert)) = (&found.crl, &found.cert) else { return Ok(None) };
+    let revoked = pki::is_revoked(crl, ca_cert, &CertInfo::first(cert)?.serial)?;
+    Ok(revoked.then(|| "it was revoked".to_owned()))
 }
 
 /// The public half of the key; the key itself never leaves the host.
