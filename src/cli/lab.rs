@@ -245,12 +245,10 @@ async fn down(args: LabNameArgs, screen: &Screen) -> LabResult<()> {
 
 fn list(only: Option<&str>, screen: &Screen) -> LabResult<()> {
     let dir = state_dir();
-    if let Err(error) = std::fs::read_dir(&dir)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        let message = format!("cannot look at the labs in `{}`: {error}", dir.display());
+    if dir.exists() && !rustix::process::geteuid().is_root() {
+        let message = format!("only root can look into the labs in `{}`", dir.display());
         return Err(vec![
-            Diagnostic::error("lab-unreadable", message).hint("run the same command with `sudo`"),
+            Diagnostic::error("lab-needs-root", message).hint("run the same command with `sudo`"),
         ]);
     }
     let names = Lab::names_in(&dir);
