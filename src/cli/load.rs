@@ -12,10 +12,8 @@ use crate::plan::{HostScope, Layer, Library, Op, PlayPlan, Tags, Values, load_si
 use crate::shell::{Masker, Secret};
 use crate::template::{Scope as _, Templates, Variable};
 use crate::transport::{Become, BecomeMethod, Endpoint, HostKeyPolicy, Kind as TransportKind};
-use crate::yaml::{Kind, Node};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,7 +68,7 @@ pub fn world(args: &InventoryArgs, site: Option<&Path>, may_write: bool) -> Worl
     disk.serve(&library);
     let templates = Arc::new(Templates::new(masker, Arc::new(DiskLookups(Arc::clone(&disk)))));
     let (inventory, hosts_known) = read_inventory(&library, &sources, &site_dir, &mut diags);
-    let extra = extra_vars(&library, &args.extra_vars, &mut diags);
+    let extra = super::extra_vars::read(&library, &args.extra_vars, &mut diags);
     if diags.iter().any(|diagnostic| diagnostic.code == super::vault::NO_PASSWORD) {
         // What cannot be opened without the password is no news.
         diags.retain(|diagnostic| diagnostic.code != "vault");
@@ -184,87 +182,6 @@ fn vars_files(library: &Library, dir: &Path, beside: Beside, diags: &mut Vec<Dia
         }
     }
     files
-}
-
-/// `-e k=v k=v`, `-e '{"k": 1}'`, `-e @file`. `k=v` values are texts, as in Ansible.
-fn extra_vars(library: &Library, given: &[String], diags: &mut Vec<Diagnostic>) -> Arc<Layer> {
-    let mut vars = BTreeMap::new();
-    for text in given {
-        let node = if let Some(path) = text.strip_prefix('@') {
-            match library.yaml(path) {
-                Some(Ok(node)) => Some((*node).clone()),
-                Some(Err(found)) => {
-                    diags.extend(found);
-                    None
-                }
-                None => {
-                    diags.push(
-                        Diagnostic::error(
-                            "missing-file",
-                            format!("there is no file `{path}` (of `-e @{path}`)"),
-                        )
-                        .maybe_hint(library.near(path)),
-                    );
-                    None
-                }
-            }
-        } else if text.trim_start().starts_with(['{', '[']) {
-            let file = library.add("command line (-e)", text);
-            crate::yaml::parse(file, text).map_err(|found| diags.extend(found)).ok()
-        } else {
-            let file = library.add("command line (-e)", text);
-            for (at, word) in split_words(text) {
-                match word.split_once('=') {
-                    Some((name, value)) => {
-                        let node = Node::new(Kind::Str(value.to_owned()), Span::new(file, 0, text.len()));
-                        vars.insert(name.to_owned(), Arc::new(node));
-                    }
-                    None => {
-                        let diagnostic =
-                            Diagnostic::error("bad-extra-var", format!("`{word}` is no variable"));
-                        diags.push(
-                            diagnostic
-                                .at(Span::new(file, at.start, at.end))
-                                .hint("write `name=value`, JSON, or `@file`"),
-                        );
-                    }
-                }
-            }
-            None
-        };
-        for entry in node.as_ref().and_then(Node::as_map).unwrap_or_default() {
-            if let Some(name) = entry.key.as_str() {
-                vars.insert(name.to_owned(), Arc::new(entry.value.clone()));
-            }
-        }
-    }
-    Arc::new(Layer { vars })
-}
-
-/// Words separated by blanks outside of quotes, and where they stand; the quotes are taken off.
-fn split_words(text: &str) -> Vec<(Range<usize>, String)> {
-    let mut words = Vec::new();
-    let mut word = String::new();
-    let (mut quote, mut start) = (None, 0);
-    for (at, c) in text.char_indices().chain([(text.len(), ' ')]) {
-        match quote {
-            Some(open) if c == open => quote = None,
-            Some(_) if at == text.len() => {}
-            Some(_) => word.push(c),
-            None if c == '"' || c == '\'' => quote = Some(c),
-            None if c.is_whitespace() => {
-                if !word.is_empty() {
-                    words.push((start..at, std::mem::take(&mut word)));
-                }
-                start = at + c.len_utf8();
-            }
-            None => word.push(c),
-        }
-    }
-    if !word.is_empty() {
-        words.push((start..text.len(), word));
-    }
-    words
 }
 
 impl World {

@@ -3,6 +3,7 @@
 mod args;
 mod certs;
 mod doc;
+mod extra_vars;
 mod facts;
 mod inventory;
 mod lab;
