@@ -10,6 +10,7 @@ mod runs;
 mod site;
 mod together;
 mod tune;
+mod vagrant;
 mod variables;
 mod vault;
 mod yaml;
