@@ -112,9 +112,7 @@ impl Sources for Disk {
 
     fn decrypt(&self, ciphertext: &str) -> Result<Secret, String> {
         let Some(password) = &self.vault_password else {
-            return Err(
-                "no vault password was given (`--vault-password-file FILE` or `--ask-vault-pass`)".to_owned()
-            );
+            return Err("no vault password was given".to_owned());
         };
         let plain = crate::vault::decrypt(ciphertext, password.expose().as_bytes())
             .map_err(|error| error.to_string())?;

@@ -4,7 +4,7 @@ use super::args::{OutputKind, RunArgs};
 use super::exit;
 use super::load::World;
 use crate::console::{Console, JsonConsole, Screen, TextConsole};
-use crate::diag::Diagnostic;
+use crate::diag::{Diagnostic, Severity, joined_by_host};
 use crate::engine::{self, Event, Local, Options, Report, Shared, Site, Stop};
 use crate::plan::{Binder, Echo, HostLint, Op, PlayPlan, Tags, lint_handlers, lint_host, merge};
 use std::collections::{BTreeSet, HashMap};
@@ -113,8 +113,8 @@ pub fn summary(world: &World, screen: &Screen) {
     if screen.json {
         return;
     }
-    let errors =
-        world.diags.iter().filter(|diagnostic| diagnostic.severity == crate::diag::Severity::Error).count();
+    let shown = joined_by_host(&world.diags);
+    let errors = shown.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
     let files = world.library.map().len();
     let files = if files == 0 { String::new() } else { format!(" in {}", counted(files, "file")) };
     screen.aside(&format!("{}{files}. No host was contacted.", counted(errors, "error")));

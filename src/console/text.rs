@@ -26,6 +26,7 @@ pub struct TextConsole {
     open: BTreeMap<(Vec<usize>, String), Task>,
     /// What each host is in the middle of.
     under_way: UnderWay,
+    stopping: bool,
     bar: Option<ProgressBar>,
     diagnostics: Vec<Diagnostic>,
 }
@@ -55,6 +56,7 @@ impl TextConsole {
             passed: BTreeMap::new(),
             open: BTreeMap::new(),
             under_way,
+            stopping: false,
             bar,
             diagnostics: Vec::new(),
         }
@@ -309,9 +311,12 @@ impl Console for TextConsole {
                 hosts.iter().for_each(|host| self.under_way.begin(host, CONNECTING));
             }
             Event::Started { host, title } => self.under_way.begin(host, &self.masker.mask(title)),
-            Event::Stopping { now: false } => self.line(
-                "Stopping: nothing new is begun. What runs on the hosts has five seconds; Ctrl-C once more ends it now.",
-            ),
+            Event::Stopping { now: false } => {
+                self.stopping = true;
+                self.line(
+                    "Stopping: nothing new is begun. What runs on the hosts has five seconds; Ctrl-C once more ends it now.",
+                );
+            }
             Event::Stopping { now: true } => self.line("Stopping: what runs on the hosts is ended."),
             Event::Done(done) => {
                 self.under_way.end(&done.host);
@@ -321,7 +326,10 @@ impl Console for TextConsole {
                 self.done(done);
             }
             Event::HostDone { host } => {
-                self.under_way.end(host);
+                // What a stopped host was in the middle of is told at the end.
+                if !self.stopping {
+                    self.under_way.end(host);
+                }
                 self.active.remove(host);
                 self.flush(false);
             }

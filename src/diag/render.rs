@@ -171,8 +171,8 @@ fn hosts(hosts: &[String]) -> Option<String> {
     })
 }
 
-/// Equal diagnostics of several hosts as one.
-fn joined_by_host(diagnostics: &[Diagnostic]) -> Vec<Diagnostic> {
+/// Equal diagnostics of several hosts as one, as they are shown.
+pub fn joined_by_host(diagnostics: &[Diagnostic]) -> Vec<Diagnostic> {
     let mut all: Vec<Diagnostic> = Vec::new();
     for diagnostic in diagnostics {
         let same = |known: &Diagnostic| {

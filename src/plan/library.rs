@@ -156,7 +156,11 @@ impl Library {
             return Ok(text);
         }
         let plain = self.sources.decrypt(&text).map_err(|why| {
+            // What was tried and refused needs no advice to try.
+            let advice = "give it with `--vault-password-file` or `--ask-vault-pass`".to_owned();
+            let advice = why.starts_with("no vault password").then_some(advice);
             Diagnostic::error("vault", format!("cannot open the vault file `{path}`: {why}"))
+                .maybe_hint(advice)
         })?;
         let scratch = SourceMap::new().add(path, plain.expose());
         if let Ok(node) = crate::yaml::parse(scratch, plain.expose()) {

@@ -37,6 +37,8 @@ pub enum TransportError {
         user: String,
         /// What the tool said, without secrets.
         said: String,
+        /// A password was given.
+        given: bool,
     },
     /// Something took too long.
     #[error("{what} took longer than {seconds} s")]
@@ -78,7 +80,9 @@ impl TransportError {
             Self::Become { said, .. } if said.contains("not found") => {
                 "install sudo on the host, or set `ansible_become_method: su`"
             }
-            Self::Become { said, .. } if said.contains("incorrect password") => {
+            Self::Become { said, .. } if said.contains("sudoers") => "allow the user in sudoers on the host",
+            // How much the tool says of it depends on how long it is listened to.
+            Self::Become { given: true, .. } => {
                 "the password was refused: look at `ansible_become_password`, or what `-K` was answered"
             }
             Self::Become { .. } => "set `ansible_become_password` (in a vault), or allow the user in sudoers",

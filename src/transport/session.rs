@@ -156,6 +156,7 @@ impl Session {
                         method: change.method.name().to_owned(),
                         user: change.user.clone(),
                         said,
+                        given: change.password.is_some(),
                     }),
                     None => Err(TransportError::Shell { why: said }),
                 }

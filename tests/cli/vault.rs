@@ -58,7 +58,8 @@ fn no_password() {
     insta::assert_snapshot!(folder().run("run site.yaml"), @"
     exit 1
     -- stderr
-    error: cannot open the vault file `inventory/group_vars/all/secret.yaml`: no vault password was given (`--vault-password-file FILE` or `--ask-vault-pass`)
+    error: cannot open the vault file `inventory/group_vars/all/secret.yaml`: no vault password was given
+     = help: give it with `--vault-password-file` or `--ask-vault-pass`
     1 error in 4 files. No host was contacted.
     ");
 }

@@ -79,6 +79,22 @@ impl Bench {
         path
     }
 
+    /// What a run told on standard error, without what differs from lab to lab.
+    pub fn told(&self, ran: &Ran) -> String {
+        let known = [
+            (self.dir.path().display().to_string(), "/DIR"),
+            (self.private_key(), "/KEY"),
+            (self.known_hosts(), "/KNOWN_HOSTS"),
+        ];
+        let text = known.iter().fold(ran.stderr.clone(), |text, (path, name)| text.replace(path, name));
+        let plain = |word: &str| match word.split_once("SHA256:") {
+            Some((before, _)) => format!("{before}SHA256:..."),
+            None => word.to_owned(),
+        };
+        let line = |line: &str| line.split(' ').map(plain).collect::<Vec<_>>().join(" ");
+        text.lines().map(line).collect::<Vec<_>>().join("\n")
+    }
+
     pub fn private_key(&self) -> String {
         self.connections["h1"].private_key.display().to_string()
     }

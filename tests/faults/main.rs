@@ -23,6 +23,7 @@ fn lab_bad_luck_and_bad_input() {
     mixed::a_site_of_all_kinds_of_tasks(&bench);
     interrupted::killed_at_ten_moments(&bench);
     interrupted::stopped_by_its_user(&bench);
+    interrupted::stopped_while_a_file_is_written(&bench);
     waiting::hosts_wait_for_each_other(&bench);
     waiting::tags_and_limits_choose(&bench);
     values::arrive_as_they_are(&bench);

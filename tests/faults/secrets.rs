@@ -50,6 +50,6 @@ pub fn are_never_shown(bench: &Bench) {
     }
     bench.write("vault_password", "another\n");
     with_vault(&[]).code(1).says(&["group_vars/web/vault.yaml", "No host was contacted"]);
-    bench.run("secret.yaml", &[]).code(1).says(&["no vault password is known", "--vault-password-file"]);
+    bench.run("secret.yaml", &[]).code(1).says(&["no vault password was given", "--vault-password-file"]);
     std::fs::remove_dir_all(bench.path("group_vars")).expect("a folder");
 }
