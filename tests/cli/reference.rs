@@ -203,64 +203,25 @@ fn words_that_are_no_command() {
     ");
 }
 
+/// The list has every module and what is a task without being one, and each of them has its reference text.
 #[test]
-fn modules() {
-    insta::assert_snapshot!(run("doc"), @"
-    exit 0
-    -- stdout
-    apt                      Debian and Ubuntu packages
-    assert                   Fails unless conditions hold
-    authorized_key           Public keys that may log in as an account
-    blockinfile              A block of lines between markers in a text file
-    command                  Runs a command without a shell
-    copy                     A file of the control machine, or a text, on the host
-    cron                     Jobs in a crontab
-    deb822_repository        Package repositories
-    debug                    Shows a text or a value
-    dpkg_selections          Packages on hold
-    fail                     Fails with a reason
-    file                     Folders, links, modes and owners
-    getent                   Entries of the host's databases
-    group                    Groups of accounts
-    hostname                 The host's own name
-    ini_file                 One option in a section of an INI file
-    lineinfile               One line in a text file
-    modprobe                 Kernel modules
-    package_facts            Which packages are installed
-    postgresql_cluster       A PostgreSQL cluster, initialised once
-    postgresql_db            Databases of a PostgreSQL server
-    postgresql_ext           Extensions of a database
-    postgresql_hba           Who may connect to a PostgreSQL server (pg_hba.conf)
-    postgresql_membership    Members of groups of a PostgreSQL server
-    postgresql_ping          Whether a PostgreSQL server answers
-    postgresql_privs         Rights in a database
-    postgresql_query         Runs SQL
-    postgresql_rollout       Running servers in line with their configuration: start, reload, restart in the right order
-    postgresql_schema        Schemas of a database
-    postgresql_set           Settings of a PostgreSQL server, in a file of conf.d that is ours
-    postgresql_slot          Replication slots
-    postgresql_standby       A streaming standby of a primary
-    postgresql_topology      Who is primary and who is standby, by what the hosts say
-    postgresql_tune          Settings that fit each host and the cluster, with their memory budget
-    postgresql_user          Roles of a PostgreSQL server
-    replace                  Every match of an expression in a text file
-    script                   Runs a script of the control machine on the host
-    service                  Services and other systemd units
-    service_facts            Which services there are
-    set_fact                 Sets variables of the host
-    setup                    Facts of the host
-    shell                    Runs a command by a shell
-    slurp                    A file's content
-    stat                     What stands at a path
-    sysctl                   Kernel parameters
-    template                 A rendered template of the control machine on the host
-    timezone                 The host's time zone
-    tls_ca                   The site's own certificate authority, on the control machine
-    tls_cert                 A certificate and its key on a host, issued by the site's CA
-    ufw                      The host's firewall
-    user                     Accounts and their groups
-    wait_for                 Waits for a port, a file or a text
-    ");
+fn every_module() {
+    let list = run("doc");
+    let listed: Vec<&str> =
+        list.lines().skip(2).filter_map(|line| line.split_once("  ")).map(|(name, _)| name).collect();
+    let mut names: Vec<&str> = ishprov::modules::MODULES.iter().map(|module| module.spec().name).collect();
+    names.extend(ishprov::cluster::PROCEDURES.iter().map(|procedure| procedure.spec().name));
+    names.sort_unstable();
+    assert_eq!(listed, names);
+    for name in names {
+        let text = run(&format!("doc {name}"));
+        assert!(text.starts_with(&format!("exit 0\n-- stdout\n{name} - ")), "{text}");
+        assert!(text.contains("\nEXAMPLES\n"), "{text}");
+    }
+}
+
+#[test]
+fn one_module() {
     insta::assert_snapshot!(run("doc hostname"), @r#"
     exit 0
     -- stdout

@@ -116,11 +116,13 @@ pub fn stopped_while_a_file_is_written(bench: &Bench) {
     insta::assert_snapshot!(untimed(&stopped.code(130).stdout), @"
     PLAY [Large] ················································································ 1 host
     Stopping: nothing new is begun. What runs on the hosts has five seconds; Ctrl-C once more ends it now.
-      a large file                                     changed   h1
+    Stopping: what runs on the hosts is ended.
     PLAY RECAP
-    h1 : ok=1   changed=1   unreachable=0   failed=0   skipped=0   rescued=0   ignored=0
-    1 host, N s, at most 3 round trips a host
-    Stopped by you: what is listed above was done, the rest was not begun. Run it again to go on.
+    h1 : ok=0   changed=0   unreachable=0   failed=0   skipped=0   rescued=0   ignored=0
+    1 host, N s
+    Stopped by you: what is listed above was done. Ended in the middle, which the next run looks at again:
+      a large file  h1
+    The rest was not begun. Run it again to go on.
     ");
     assert_eq!(bench.read("h1", "/srv/large"), b"old");
     nothing_is_left(bench, "h1");
