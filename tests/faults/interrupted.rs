@@ -107,7 +107,7 @@ pub fn stopped_while_a_file_is_written(bench: &Bench) {
     bench.write("files/large.bin", &content);
     let mut running = bench.start("large.yaml", &[]);
     bench.until("a file half written", 60, || {
-        bench.sh("h1", "find /srv -name '.*ishprov*' -size +100k") != ""
+        !bench.sh("h1", "find /srv -name '.*ishprov*' -size +100k").is_empty()
     });
     running.signal("INT");
     running.says("Stopping: nothing new");
