@@ -85,6 +85,11 @@ impl Module for TlsCa {
             Param::new("organization", Kind::Str, "Its organization; counts for a new CA"),
             Param::new("days", Kind::Int, "Its lifetime; counts for a new CA").default("3650"),
             tls::KEY_TYPE,
+            Param::new(
+                "permit",
+                Kind::List,
+                "The only DNS suffixes and ranges of addresses it may sign for; counts for a new CA",
+            ),
         ],
     };
 
@@ -93,6 +98,7 @@ impl Module for TlsCa {
         policy.organization = args.str("organization");
         policy.days = tls::days(args, policy.days)?;
         policy.key_kind = tls::key_type(args)?;
+        policy.permits = args.list("permit").iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
         policy.validate()?;
         Ok(Params { dir: tls::dir(args)?, policy, check_mode: check_mode(args) })
     }
@@ -155,6 +161,10 @@ impl Module for TlsCa {
                     "",
                     format!("{}, {}, {} days", policy.common_name, policy.key_kind, policy.days),
                 )];
+                if !policy.permits.is_empty() {
+                    let permits: Vec<String> = policy.permits.iter().map(ToString::to_string).collect();
+                    changes.push(Change::field("permit", "", permits.join(", ")));
+                }
                 changes.extend(policy.warning().map(|warning| Change::field("warning", "", warning)));
                 changes
             }

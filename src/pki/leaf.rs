@@ -145,7 +145,14 @@ impl Ca {
                 .hint("rotate the CA before any leaf is issued"));
         }
 
-        if let Some(san) = Permit::forbidden(&authority.permitted, &policy.sans) {
+        // Without a DNS name among the alternative ones, openssl holds a CN that looks like one against the constraints.
+        let dotted = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let named = policy.sans.iter().any(|san| matches!(san, San::Dns(_)));
+        let name = &policy.common_name;
+        let as_name = (!named && name.contains('.') && name.chars().all(dotted))
+            .then(|| San::Dns(name.to_ascii_lowercase()));
+        let forbidden = Permit::forbidden(&authority.permitted, &policy.sans);
+        if let Some(san) = forbidden.or_else(|| Permit::forbidden(&authority.permitted, as_name.as_slice())) {
             let permitted = authority.permitted.iter().map(Permit::to_string).collect::<Vec<_>>().join(", ");
             return Err(Fault::param("names", format!("the CA may not sign for `{san}`"))
                 .note(format!("its name constraints permit {permitted}"))

@@ -3,4 +3,5 @@
 mod chains;
 mod decisions;
 mod names;
+mod state;
 mod support;

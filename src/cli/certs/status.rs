@@ -47,7 +47,7 @@ pub async fn status(args: &CertsStatusArgs, screen: &Screen) -> Done<i32> {
                 code = exit::UNREACHABLE;
                 if !screen.json {
                     screen.diagnostics(
-                        &[diagnostic.clone()],
+                        std::slice::from_ref(&diagnostic),
                         &SourceMap::new(),
                         &crate::shell::Masker::new(),
                     );
