@@ -379,12 +379,22 @@ pub struct TuneArgs {
     /// Let the server's own statistics adjust what is proposed, each change with its evidence.
     #[arg(long, requires = "dry_run", conflicts_with = "ram")]
     pub from_stats: bool,
+    /// Show where another tuner differs, and why.
+    #[arg(long, value_name = "TUNER", conflicts_with_all = ["explain", "yes", "undo"])]
+    pub compare: Option<Rival>,
     /// Apply without asking.
     #[arg(short, long, conflicts_with = "dry_run")]
     pub yes: bool,
     /// Bring back the settings from before the last change.
     #[arg(long, requires = "inventory", conflicts_with_all = ["dry_run", "ram", "explain"])]
     pub undo: bool,
+}
+
+/// Tuners to compare with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Rival {
+    /// le0pard's pgtune, as of 2026-07.
+    Pgtune,
 }
 
 /// How to print settings.

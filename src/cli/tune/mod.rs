@@ -2,6 +2,7 @@
 //! or applied to hosts.
 
 mod apply;
+mod compare;
 mod explain;
 mod hosts;
 mod plan;
@@ -9,7 +10,7 @@ pub mod probe;
 mod show;
 mod stats;
 
-use super::args::{TuneArgs, TuneFormat};
+use super::args::{Rival, TuneArgs, TuneFormat};
 use super::exit;
 use super::measure::{COMPRESSIONS, Measured, here};
 use crate::cluster::tune::{disk, disk_file};
@@ -43,7 +44,7 @@ pub async fn tune(mut args: TuneArgs) -> i32 {
     if args.undo {
         return apply::undo(&args, &screen).await;
     }
-    let only_shown = args.dry_run || args.explain.is_some() || args.ram.is_some();
+    let only_shown = args.dry_run || args.explain.is_some() || args.compare.is_some() || args.ram.is_some();
     if !only_shown && !args.inventory.inventory.is_empty() {
         return apply::apply(&args, &screen).await;
     }
@@ -73,6 +74,10 @@ pub async fn tune(mut args: TuneArgs) -> i32 {
             }
             Err(diagnostic) => refuse(&screen, diagnostic),
         };
+    }
+    if let Some(Rival::Pgtune) = args.compare {
+        compare::lines(&plans, screen.width()).iter().for_each(|line| screen.line(line));
+        return exit::OK;
     }
     show::plans(&args, &plans, &screen);
     if args.format == TuneFormat::Table {

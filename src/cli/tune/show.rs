@@ -41,7 +41,7 @@ pub fn tables(plans: &[Plan], all: bool, screen: &Screen) {
     }
 }
 
-fn heading(plan: &Plan) -> String {
+pub fn heading(plan: &Plan) -> String {
     let name = if plan.host.is_empty() { String::new() } else { format!("{}: ", plan.host) };
     format!("{name}{}", describe(plan))
 }
