@@ -27,9 +27,10 @@ pub struct Ran {
 }
 
 impl Bench {
-    /// Brings the hosts up in 198.18.`net`.0/24, each with so many bytes of RAM.
-    pub fn new(name: &str, net: u8, hosts: &[(&str, u64)]) -> Self {
-        let turn = File::create(format!("/run/lock/ishprov-lab-test-{name}")).expect("lab tests need root");
+    /// Brings the hosts up in 198.18.`net`.0/24, each with so many bytes of RAM and of disk.
+    pub fn new(name: &str, net: u8, hosts: &[(&str, u64, u64)]) -> Self {
+        let turn =
+            File::create(format!("/run/lock/ishprov-lab-test-net-{net}")).expect("lab tests need root");
         turn.lock().expect("a lock");
         let lab =
             Lab::open_in(Path::new(STATE_DIR), name).expect("a lab").with_options(LabOptions::default());
@@ -37,9 +38,14 @@ impl Bench {
         let hosts: Vec<LabHost> = hosts
             .iter()
             .zip(11..)
-            .map(|((host, memory), last)| {
+            .map(|((host, memory, disk), last)| {
                 let address = Ipv4Addr::new(198, 18, net, last);
-                LabHost { memory: Some(*memory), cpus: Some(2), ..LabHost::new(*host, address) }
+                LabHost {
+                    memory: Some(*memory),
+                    disk: Some(*disk),
+                    cpus: Some(2),
+                    ..LabHost::new(*host, address)
+                }
             })
             .collect();
         let connections = lab.up(&hosts, &|_| ()).unwrap_or_else(|faults| panic!("{faults:#?}"));
@@ -120,7 +126,7 @@ impl Bench {
         assert_eq!(code, 0, "on {host}: {stderr}");
     }
 
-    fn ssh(&self, host: &str, script: &str, stdin: &str) -> (i32, String, String) {
+    pub fn ssh(&self, host: &str, script: &str, stdin: &str) -> (i32, String, String) {
         let to = &self.connections[host];
         let mut child = Command::new("timeout")
             .args(["300", "ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"])

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stderr)]
 
 mod bench;
+mod disk;
 
 use bench::Bench;
 
@@ -19,7 +20,7 @@ const BASE: &str = "postgresql_max_connections: 100\npostgresql_workload: web\n"
 
 #[test]
 fn lab_settings_are_shown_applied_and_taken_back() {
-    let bench = Bench::new("tune", 106, &[(PRIMARY, 2 * GIB), (STANDBY, 2 * GIB)]);
+    let bench = Bench::new("tune", 106, &[(PRIMARY, 2 * GIB, 20 * GIB), (STANDBY, 2 * GIB, 20 * GIB)]);
     bench.edit("inventory", "sed -i 's/pg-replica\\[1:2\\]/pg-replica1/' hosts.yaml");
     bench.vars(BASE);
     bench.ishprov(&["run", "site.yaml"]).code(0);
