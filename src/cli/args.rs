@@ -181,9 +181,9 @@ pub struct RunArgs {
 
 impl RunArgs {
     /// A run of plays that are part of this program, over `hosts`.
-    pub fn built_in(inventory: InventoryArgs, connect: ConnectArgs, hosts: String) -> Self {
+    pub fn built_in(site: &str, inventory: InventoryArgs, connect: ConnectArgs, hosts: String) -> Self {
         Self {
-            site: PathBuf::from("ishprov tune"),
+            site: PathBuf::from(site),
             inventory,
             connect,
             show: ShowArgs::default(),

@@ -47,15 +47,15 @@ pub struct Ready {
 
 /// Loads and checks a site. Findings are printed; `Err` is the exit code when they stop the run.
 pub fn prepare(args: &RunArgs, screen: &Screen) -> Result<Prepared, i32> {
-    prepare_text(args, None, screen)
+    prepare_with(args, &[], screen)
 }
 
-/// The same for a site that is part of this program.
-pub fn prepare_built_in(args: &RunArgs, text: &str, screen: &Screen) -> Result<Prepared, i32> {
-    prepare_text(args, Some(text), screen)
+/// The same for a site that is part of this program: `texts` are its files, by path.
+pub fn prepare_built_in(args: &RunArgs, texts: &[(&str, &str)], screen: &Screen) -> Result<Prepared, i32> {
+    prepare_with(args, texts, screen)
 }
 
-fn prepare_text(args: &RunArgs, text: Option<&str>, screen: &Screen) -> Result<Prepared, i32> {
+fn prepare_with(args: &RunArgs, texts: &[(&str, &str)], screen: &Screen) -> Result<Prepared, i32> {
     let mut args = args.clone();
     if args.connect.ask_become_pass {
         args.connect.become_password = match super::vault::ask_password("BECOME password: ") {
@@ -67,9 +67,7 @@ fn prepare_text(args: &RunArgs, text: Option<&str>, screen: &Screen) -> Result<P
         };
     }
     let mut world = super::load::world(&args.inventory, Some(&args.site), !args.check);
-    if let Some(text) = text {
-        world.library.hold(&args.site.display().to_string(), text);
-    }
+    texts.iter().for_each(|(path, text)| world.library.hold(path, text));
     let tags = Tags::new(args.tags.clone(), args.skip_tags.clone());
     let plays = world.site(&args.site, &tags, args.limit.as_deref());
     world.check_tags(&tags, &plays);

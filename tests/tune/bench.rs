@@ -105,6 +105,31 @@ impl Bench {
         ran
     }
 
+    /// The same with a person at a terminal who types `answer`; what the terminal showed.
+    pub fn at_a_terminal(&self, answer: &str, arguments: &[&str]) -> String {
+        let any = self.connections.values().next().expect("a host");
+        let command = format!(
+            "{} {} -i inventory --private-key {} --known-hosts {}",
+            env!("CARGO_BIN_EXE_ishprov"),
+            arguments.join(" "),
+            any.private_key.display(),
+            any.known_hosts.display()
+        );
+        let mut child = Command::new("script")
+            .args(["-qec", &command, "/dev/null"])
+            .current_dir(self.dir.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("script runs");
+        // `script` hangs up once its input ends: it stays open until the program is done.
+        let mut keyboard = child.stdin.take().expect("a pipe");
+        keyboard.write_all(format!("{answer}\n").as_bytes()).expect("script reads");
+        let output = child.wait_with_output().expect("script ends");
+        drop(keyboard);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// A script's standard output; it must succeed.
     pub fn sh(&self, host: &str, script: &str) -> String {
         let (code, stdout, stderr) = self.ssh(host, script, "");

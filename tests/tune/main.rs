@@ -28,6 +28,7 @@ fn lab_settings_are_shown_applied_and_taken_back() {
     after_a_run_nothing_is_proposed(&bench);
     showing_touches_nothing(&bench);
     nobody_to_ask_is_no_yes(&bench);
+    a_no_at_the_terminal_touches_nothing(&bench);
     what_takes_a_reload_restarts_nothing(&bench);
     what_takes_a_restart_restarts_each_server_once(&bench);
     undo_brings_back_what_was(&bench);
@@ -92,6 +93,15 @@ fn showing_touches_nothing(bench: &Bench) {
 fn nobody_to_ask_is_no_yes(bench: &Bench) {
     let before = BOTH.map(|host| tree(bench, host));
     bench.ishprov(&["tune", "--connections", "90"]).code(1).says("nobody can be asked here");
+    for (host, before) in BOTH.iter().zip(before) {
+        assert_eq!(tree(bench, host), before, "{host} was touched");
+    }
+}
+
+fn a_no_at_the_terminal_touches_nothing(bench: &Bench) {
+    let before = BOTH.map(|host| tree(bench, host));
+    let shown = bench.at_a_terminal("n", &["tune", "--connections", "90"]);
+    assert!(shown.contains("Apply this? [y/N]") && shown.contains("Nothing was touched."), "{shown}");
     for (host, before) in BOTH.iter().zip(before) {
         assert_eq!(tree(bench, host), before, "{host} was touched");
     }

@@ -16,6 +16,11 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 const CHECK: &str = include_str!("check.yaml");
 const APPLY: &str = include_str!("apply.yaml");
 const UNDO: &str = include_str!("undo.yaml");
+/// The name that the built-in plays go by in messages.
+const SITE: &str = "ishprov tune";
+/// The role's own tasks for what the budget asks of the kernel and of the server's unit, as apply.yaml names them.
+const KERNEL: (&str, &str) =
+    ("ishprov-tune-kernel.yml", include_str!("../../../roles/postgresql/tasks/kernel.yml"));
 
 /// The five settings that a standby may not have lower than its primary.
 const FIVE: [&str; 5] = [
@@ -129,8 +134,9 @@ fn is_primary(plan: &Plan) -> bool {
 fn order(plans: &[Plan]) -> Vec<String> {
     let restarts = |plan: &Plan| plan.changes().iter().any(|row| row.takes == Step::Restart);
     let waiting: Vec<&Plan> = plans.iter().filter(|plan| restarts(plan) || again(plan)).collect();
+    let kernel = "Kernel settings and limits follow where the role `postgresql` keeps them.".to_owned();
     if waiting.is_empty() {
-        return vec!["A reload is enough on every host: no connection is lost.".to_owned()];
+        return vec!["A reload is enough on every host: no connection is lost.".to_owned(), kernel];
     }
     let names = |plans: &[&Plan]| plans.iter().map(|plan| plan.host.as_str()).collect::<Vec<_>>().join(", ");
     let (primary, standbys): (Vec<&Plan>, Vec<&Plan>) = waiting.iter().partition(|plan| is_primary(plan));
@@ -163,6 +169,7 @@ fn order(plans: &[Plan]) -> Vec<String> {
         )),
     }
     lines.push("Clients of a server lose their connections at its restart.".to_owned());
+    lines.push(kernel);
     lines
 }
 
@@ -270,8 +277,8 @@ async fn play(args: &TuneArgs, screen: &Screen, reached: &Reached, text: &'stati
     let hosts: Vec<&str> = reached.plans.iter().map(|plan| plan.host.as_str()).collect();
     let mut inventory = args.inventory.clone();
     inventory.extra_vars.push(vars.to_string());
-    let run_args = RunArgs::built_in(inventory, args.connect.clone(), hosts.join(","));
-    match run::prepare_built_in(&run_args, text, screen) {
+    let run_args = RunArgs::built_in(SITE, inventory, args.connect.clone(), hosts.join(","));
+    match run::prepare_built_in(&run_args, &[(SITE, text), KERNEL], screen) {
         Ok(run::Prepared::Ready(ready)) => run::go_and_report(*ready, &run_args, screen.clone(), false).await,
         Ok(run::Prepared::Listed) => exit::OK,
         Err(code) => code,
