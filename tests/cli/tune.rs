@@ -159,3 +159,37 @@ fn settings_of_a_machine_that_is_not_there() {
     For more information, try '--help'.
     ");
 }
+
+#[test]
+fn what_cannot_be_is_refused_with_its_range() {
+    let table = [
+        ("tune --dry-run --ram 64MB --cpus 2", "the range is 256 MB to 16 TB"),
+        ("tune --dry-run --ram 0 --cpus 2", "the range is 256 MB to 16 TB"),
+        ("tune --dry-run --ram 16XB --cpus 2", "PostgreSQL knows B, kB, MB, GB, TB"),
+        ("tune --dry-run --ram 8GB --cpus 2 --connections 1000000000", "the range is 10 to 100000"),
+        ("tune --dry-run --ram 8GB --cpus 2 --pg 12", "the range is 13 to 18"),
+        ("tune --dry-run --ram 8GB --cpus 2 --workload oltpp", "did you mean `oltp`?"),
+        ("tune --explain work_men --ram 8GB --cpus 2", "did you mean `work_mem`?"),
+        ("tune", "none is named"),
+    ];
+    for (words, said) in table {
+        let shown = run(words);
+        assert!(!shown.starts_with("exit 0") && shown.contains(said), "{words}\n{shown}");
+    }
+}
+
+#[test]
+fn every_format_can_be_read_by_what_it_is_for() {
+    let of = |format: &str| {
+        let shown =
+            run(&format!("tune --ram 8GB --cpus 2 --connections 300 --workload oltp --format {format}"));
+        let body = shown.split_once("-- stdout\n").expect("output").1.to_owned();
+        body.split("-- stderr").next().unwrap_or_default().to_owned()
+    };
+    let json: serde_json::Value = serde_json::from_str(&of("json")).expect("JSON");
+    let yaml: serde_json::Value = serde_yaml::from_str(&of("yaml")).expect("YAML");
+    assert_eq!(json, yaml);
+    assert_eq!(json["tuning"]["active"], 300);
+    assert!(of("conf").contains("\nshared_buffers = 2GB\n"));
+    assert!(of("sql").contains("\nALTER SYSTEM SET shared_buffers = '2GB';\n"));
+}

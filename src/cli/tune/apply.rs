@@ -47,6 +47,7 @@ pub async fn apply(args: &TuneArgs, screen: &Screen) -> i32 {
     }
     screen.line("");
     order(&reached.plans).iter().for_each(|line| screen.line(line));
+    lasting(args).iter().for_each(|line| screen.line(line));
     if let Err(code) = agreed(args, screen, "Apply this?") {
         return code;
     }
@@ -171,6 +172,19 @@ fn order(plans: &[Plan]) -> Vec<String> {
     lines.push("Clients of a server lose their connections at its restart.".to_owned());
     lines.push(kernel);
     lines
+}
+
+/// What was said here alone does not outlive the next run of the site.
+fn lasting(args: &TuneArgs) -> Option<String> {
+    let said = [
+        args.workload.map(|workload| format!("postgresql_workload: {workload}")),
+        args.connections.map(|connections| format!("postgresql_max_connections: {connections}")),
+        args.active.map(|active| format!("postgresql_active: {active}")),
+    ];
+    let said: Vec<String> = said.into_iter().flatten().collect();
+    (!said.is_empty()).then(|| {
+        format!("`ishprov run` goes by the inventory: to keep this, it has to say {} there.", said.join(", "))
+    })
 }
 
 /// A yes, by the command line or at the terminal.
