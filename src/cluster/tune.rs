@@ -65,6 +65,12 @@ static SPEC: Spec = Spec {
         Param::new("settings", Kind::Dict, "Settings that are decided already, by name"),
         Param::new("file", Kind::Path, "The file that holds the settings in force")
             .default("/etc/postgresql/VERSION/CLUSTER/conf.d/50-ishprov.conf"),
+        Param::new(
+            "members",
+            Kind::List,
+            "Hosts of the cluster: while one is not in the play, what all need is not lowered below what is in force",
+        )
+        .default("the hosts of the play"),
         Param::new("settled", Kind::Bool, "Wait, for a minute, until no standby has to be tuned once more")
             .default("false"),
     ],
@@ -135,7 +141,15 @@ pub fn decide(members: &[Member]) -> Result<Vec<Decision>, Fault> {
         hosts.push(Tuned::read(member).map_err(named)?);
     }
     let inputs: Vec<_> = hosts.iter().map(|host| &host.input).collect();
-    let goal = ClusterNeeds::of(inputs.iter().copied(), &[]);
+    let mut goal = ClusterNeeds::of(inputs.iter().copied(), &[]);
+    let known = members.iter().map(|member| member.args.list("members").len()).max().unwrap_or(0);
+    if known > members.len() {
+        // Nobody knows what the others would need: what is in force was decided when they were there.
+        let in_force = hosts.iter().map(|host| host.in_force);
+        goal = in_force
+            .fold(goal, |goal, floor| goal.at_least(&floor))
+            .with_hosts(u32::try_from(known).unwrap_or(u32::MAX));
+    }
     let mut decided = Vec::new();
     for (member, host) in members.iter().zip(hosts) {
         let needs = host.floor.iter().fold(goal, |needs, floor| needs.at_least(floor));
@@ -168,6 +182,8 @@ struct Tuned {
     floor: Option<Floor>,
     overrides: Vec<(String, String)>,
     server: Server,
+    /// What its configuration file holds of that which all hosts of a cluster have alike.
+    in_force: Floor,
     /// Bytes of huge pages that this host itself has reserved; `None` where the site says what to count on.
     pool: Option<Bytes>,
 }
@@ -232,7 +248,8 @@ impl Tuned {
             },
         };
         let pool = bytes("huge_pages").filter(|_| args.bool("huge_pages").is_none());
-        Ok(Self { input, floor, overrides, server, pool })
+        let in_force = shared_in_force(&standing);
+        Ok(Self { input, floor, overrides, server, in_force, pool })
     }
 
     /// Counts on huge pages where those that are reserved hold all of the shared memory.
@@ -415,10 +432,28 @@ fn count(args: &Args, name: &str) -> Result<Option<u32>, Fault> {
         .transpose()
 }
 
+/// What a file in force holds of that which all hosts of a cluster have alike.
+fn shared_in_force(text: &str) -> Floor {
+    let number = |name: &str| word_in_force(text, name).and_then(|word| word.parse().ok()).unwrap_or(0);
+    Floor {
+        max_connections: number("max_connections"),
+        max_worker_processes: number("max_worker_processes"),
+        max_wal_senders: number("max_wal_senders"),
+        max_prepared_transactions: number("max_prepared_transactions"),
+        max_locks_per_transaction: number("max_locks_per_transaction"),
+        logical: word_in_force(text, "wal_level") == Some("logical"),
+        track_commit_timestamp: word_in_force(text, "track_commit_timestamp") == Some("on"),
+    }
+}
+
+fn word_in_force<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix('='))?;
+    Some(line.trim().trim_matches('\''))
+}
+
 /// A size of the file that is in force.
 fn in_force(text: &str, name: &str) -> Option<Bytes> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix('='))?;
-    line.trim().trim_matches('\'').parse().ok()
+    word_in_force(text, name)?.parse().ok()
 }
 
 fn hardware(
@@ -539,6 +574,31 @@ mod tests {
         assert_eq!(all[1]["takes"]["shared_buffers"], json!("restart"));
         assert!(all[1]["budget_text"].as_str().is_some_and(|text| text.starts_with("memory   8.0 GB |")));
         assert!(all.iter().all(|one| one["again"] == json!(false)));
+    }
+
+    #[test]
+    fn a_missing_host_changes_nothing_on_the_others() {
+        let args = json!({"members": ["pg1", "pg2", "pg3"]});
+        let three: Vec<_> = [("pg1", 16), ("pg2", 8), ("pg3", 64)]
+            .iter()
+            .map(|(host, gb)| member(host, *gb, args.clone(), "", ""))
+            .collect();
+        let all = tuned(&three);
+        let written = |one: &Value| {
+            let settings = one["settings"].as_object().expect("settings");
+            settings
+                .iter()
+                .map(|(name, value)| format!("{name} = {}\n", value.as_str().unwrap_or_default()))
+                .collect::<String>()
+        };
+        let left: Vec<_> = [("pg1", 16), ("pg2", 8)]
+            .iter()
+            .zip(&all)
+            .map(|((host, gb), one)| member(host, *gb, args.clone(), "", &written(one)))
+            .collect();
+        for (one, before) in tuned(&left).iter().zip(&all) {
+            assert_eq!((&one["settings"], &one["reasons"]), (&before["settings"], &before["reasons"]));
+        }
     }
 
     #[test]

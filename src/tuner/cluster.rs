@@ -25,6 +25,8 @@ pub struct ClusterNeeds {
     pub max_replication_slots: u32,
     /// Slots that are decoded at once; more than 0 makes `wal_level` logical.
     pub logical_slots: u32,
+    /// WAL senders beyond the standbys and their base backups.
+    pub extra_wal_senders: u32,
     /// Whether `wal_level` is logical.
     pub logical: bool,
     /// Needed by pg_rewind where data checksums are off.
@@ -68,14 +70,15 @@ impl ClusterNeeds {
             max_locks_per_transaction: 64,
             max_replication_slots: 10,
             logical_slots: 0,
+            extra_wal_senders: 0,
             logical: false,
             wal_log_hints: true,
             track_commit_timestamp: false,
         };
-        let (mut count, mut extra_senders) = (0_u32, 0);
+        let mut count = 0_u32;
         for host in hosts {
             count += 1;
-            extra_senders = extra_senders.max(host.wishes.extra_wal_senders);
+            needs.extra_wal_senders = needs.extra_wal_senders.max(host.wishes.extra_wal_senders);
             needs.max_connections = needs.max_connections.max(host.max_connections);
             let workers = host.hardware.cpus.saturating_add(4).saturating_add(host.wishes.extension_workers);
             needs.max_worker_processes = needs.max_worker_processes.max(workers);
@@ -86,18 +89,23 @@ impl ClusterNeeds {
             needs.logical_slots = needs.logical_slots.max(host.wishes.logical_slots);
             needs.track_commit_timestamp |= host.wishes.track_commit_timestamp;
         }
-        needs.standbys = count.saturating_sub(1);
         needs.logical = needs.logical_slots > 0;
+        floors.iter().fold(needs.with_hosts(count), |needs, floor| needs.at_least(floor))
+    }
+
+    /// The same needs in a cluster of so many hosts, those counted that are not here just now: senders and slots for each.
+    pub fn with_hosts(mut self, count: u32) -> Self {
+        self.standbys = self.standbys.max(count.saturating_sub(1));
         // A base backup streams on two connections; two can run beside all standbys.
-        let senders = needs
+        let senders = self
             .standbys
             .saturating_add(4)
-            .saturating_add(needs.logical_slots)
-            .saturating_add(extra_senders);
-        needs.max_wal_senders = needs.max_wal_senders.max(senders);
-        needs.max_replication_slots =
-            needs.max_replication_slots.max(count.saturating_add(4).saturating_add(needs.logical_slots));
-        floors.iter().fold(needs, |needs, floor| needs.at_least(floor))
+            .saturating_add(self.logical_slots)
+            .saturating_add(self.extra_wal_senders);
+        self.max_wal_senders = self.max_wal_senders.max(senders);
+        let slots = self.standbys.saturating_add(5).saturating_add(self.logical_slots);
+        self.max_replication_slots = self.max_replication_slots.max(slots);
+        self
     }
 
     /// The same needs, raised to what one control file records.
