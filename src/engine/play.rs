@@ -115,6 +115,7 @@ impl Crew {
         loop {
             self.tell_who_is_left(batch, all);
             let halts = self.advance(plan, batch).await;
+            self.tell_who_is_left(batch, all);
             if halts.is_empty() {
                 return;
             }

@@ -2,6 +2,7 @@
 
 use super::bench::Bench;
 use super::{ALL, PRIMARY};
+use serde_json::json;
 
 pub fn accounts_can_do_what_was_declared_and_no_more(bench: &Bench) {
     for host in ALL {
@@ -25,4 +26,42 @@ pub fn accounts_can_do_what_was_declared_and_no_more(bench: &Bench) {
     assert_eq!(seen.expect("monitoring sees statements"), "t");
     let refused = as_role("monitoring", "SELECT tons FROM harvest").expect_err("no reader");
     assert!(refused.contains("permission denied for table harvest"), "{refused}");
+}
+
+/// Quotes, `$`, backticks, backslashes and UTF-8 reach names, passwords and settings as they are, and a second run finds them so.
+pub fn values_arrive_as_they_are(bench: &Bench) {
+    let (database, role, prefix) =
+        ("o'dd \"db\" $x `y` ö", "we\"ird 'user' $1 \\", "%m it's \"$x\" `y` \\ ö ");
+    let password = "pa'ss\"w $x `y` \\ end";
+    let vars = json!({
+        "postgresql_databases": [{"name": "app", "owner": "app"}, {"name": database, "owner": role}],
+        "postgresql_users": [{"name": "app"}, {"name": role, "password": password}],
+        "postgresql_settings": {"log_line_prefix": prefix},
+    });
+    let vars = vars.to_string();
+    bench.run(&["-e", &vars]).code(0);
+    assert_eq!(bench.sql(PRIMARY, "SELECT datname FROM pg_database WHERE datname ~ 'dd'"), database);
+    assert_eq!(
+        bench.sql(PRIMARY, "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname ~ 'dd'"),
+        role
+    );
+    for host in ALL {
+        assert_eq!(
+            bench.sql(host, "SELECT setting || '|' FROM pg_settings WHERE name = 'log_line_prefix'"),
+            format!("{prefix}|")
+        );
+    }
+    let conninfo = format!("host={} dbname=app sslmode=require", bench.address(PRIMARY));
+    assert_eq!(bench.login_as(PRIMARY, role, password, &conninfo), role);
+    let again = bench.run(&["-e", &vars]);
+    again.code(0);
+    assert!(ALL.iter().all(|host| again.stats(host)["changed"] == 0), "{}", again.stdout);
+    let statements = [
+        format!("DROP DATABASE \"{}\"", database.replace('"', "\"\"")),
+        format!("DROP ROLE \"{}\"", role.replace('"', "\"\"")),
+    ];
+    for statement in statements {
+        bench.sql(PRIMARY, &statement);
+    }
+    bench.run(&[]).code(0);
 }

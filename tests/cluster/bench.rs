@@ -110,6 +110,11 @@ impl Bench {
         stdout
     }
 
+    /// Whether a login works now.
+    pub fn reaches(&self, host: &str) -> bool {
+        self.ssh(host, "true", "").0 == 0
+    }
+
     /// A statement's result by the local socket.
     pub fn sql(&self, host: &str, statement: &str) -> String {
         self.try_sql(host, statement).unwrap_or_else(|stderr| panic!("on {host}: {statement}\n{stderr}"))
@@ -128,6 +133,14 @@ impl Bench {
             "read -r PGPASSWORD; export PGPASSWORD; psql -XAtq -c 'SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()' \"{conninfo} connect_timeout=5\" 2>&1; true"
         );
         self.ssh(host, &script, &format!("{password}\n")).1
+    }
+
+    /// The same for an account whose name no command line could bear.
+    pub fn login_as(&self, host: &str, user: &str, password: &str, conninfo: &str) -> String {
+        let script = format!(
+            "read -r PGPASSWORD; read -r PGUSER; export PGPASSWORD PGUSER; psql -XAtq -c 'SELECT current_user' \"{conninfo} connect_timeout=5\" 2>&1; true"
+        );
+        self.ssh(host, &script, &format!("{password}\n{user}\n")).1
     }
 
     fn ssh(&self, host: &str, script: &str, stdin: &str) -> (i32, String, String) {
