@@ -1,0 +1,117 @@
+//! What stands between the steps: conditions of blocks, includes, handlers, `meta`, and the places where hosts wait for each
+//! other.
+
+use super::super::event::Status;
+use super::super::include;
+use super::super::shared::Shared;
+use super::super::unit::Ahead;
+use super::{Halt, Host, State};
+use crate::plan::{Barrier, Cursor, Next, Step, framed};
+use crate::playbook::{IncludeKind, Meta};
+use std::sync::Arc;
+
+impl Host {
+    /// The engine's own operations between steps.
+    pub(super) async fn control(&mut self, shared: &Shared, why: Ahead) -> Option<Halt> {
+        let next = match why {
+            Ahead::Control(next) => next,
+            Ahead::Wait => self.cursor.peek(),
+        };
+        match next {
+            Next::Step(step) if step.barrier != Barrier::None && self.must_stop(&step, &self.cursor) => {
+                return Some(Halt::Barrier(step));
+            }
+            Next::Step(_) => self.cursor.peek(),
+            Next::Guard { step, to } => {
+                let scope = self.scope_of(&step, &self.cursor);
+                match self.conditions(shared, &step, &scope) {
+                    Ok(true) => self.cursor.advance(),
+                    Ok(false) => self.cursor.jump(to),
+                    Err(diagnostic) => self.fail(shared, diagnostic, Status::Failed),
+                }
+                return None;
+            }
+            Next::Include(step)
+                if matches!(step.call, crate::plan::StepCall::Include { kind: IncludeKind::Vars }) =>
+            {
+                self.include_vars(shared, &step);
+                return None;
+            }
+            Next::Include(step) => return Some(Halt::Include(step)),
+            Next::Flush => {
+                self.cursor.advance();
+                self.flush(shared);
+                return None;
+            }
+            Next::Meta(step, meta) => {
+                self.meta(shared, &step, meta);
+                return None;
+            }
+            Next::End => {
+                self.state = State::Ended;
+                return Some(Halt::Over);
+            }
+            Next::Failed => {
+                self.state = State::Failed;
+                return Some(Halt::Over);
+            }
+        };
+        None
+    }
+
+    /// Whether a step, met at a place that may lie ahead, holds this host back until the coordinator lets it pass.
+    pub(in crate::engine) fn must_stop(&self, step: &Step, at: &Cursor) -> bool {
+        match step.barrier {
+            Barrier::None => false,
+            Barrier::Sync => self.passed.as_ref() != Some(&at.position()),
+            Barrier::Once | Barrier::Delegate | Barrier::Procedure => true,
+        }
+    }
+
+    fn meta(&mut self, shared: &Shared, step: &Arc<Step>, meta: Meta) {
+        let scope = self.scope_of(step, &self.cursor);
+        match self.conditions(shared, step, &scope) {
+            Err(diagnostic) => return self.fail(shared, diagnostic, Status::Failed),
+            Ok(false) => return self.cursor.advance(),
+            Ok(true) => {}
+        }
+        self.cursor.advance();
+        match meta {
+            Meta::EndHost => self.state = State::Ended,
+            Meta::EndPlay => shared.stop.end_play(),
+            Meta::ClearHostErrors => self.stats.failed = 0,
+            Meta::FlushHandlers | Meta::Noop | Meta::RefreshFacts => {}
+        }
+    }
+
+    fn flush(&mut self, shared: &Shared) {
+        let notified = std::mem::take(&mut self.notified);
+        let handlers = shared.handlers.read().map(|handlers| handlers.clone()).unwrap_or_default();
+        for (turn, handler) in handlers.iter().enumerate().rev() {
+            if notified.iter().any(|name| handler.answers(name)) {
+                self.cursor.call(Arc::clone(&handler.program), turn, None);
+            }
+        }
+    }
+
+    fn include_vars(&mut self, shared: &Shared, step: &Arc<Step>) {
+        let scope = self.scope_of(step, &self.cursor);
+        match self.conditions(shared, step, &scope).and_then(|holds| match holds {
+            true => include::vars(shared, step, &scope).map(Some),
+            false => Ok(None),
+        }) {
+            Ok(Some(layer)) => {
+                let mut vars = (*self.scope.included).clone();
+                vars.vars.extend(layer.vars.iter().map(|(name, node)| (name.clone(), Arc::clone(node))));
+                self.scope.included = Arc::new(vars);
+                self.cursor.advance();
+                self.stats.count(Status::Ok);
+            }
+            Ok(None) => {
+                self.cursor.advance();
+                self.stats.count(Status::Skipped);
+            }
+            Err(diagnostic) => self.fail(shared, framed(step, diagnostic), Status::Failed),
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! One step on one host: decided on its answers, carried out, and checked.
+
+use super::super::event::Event;
+use super::super::shared::Shared;
+use super::super::unit::{Unit, Work};
+use super::{FIRST_WINDOW, Flow, Host, Outcome, one_line, title};
+use crate::diag::{Diagnostic, Fault};
+use crate::modules::{Call, Change, Decision, Nature};
+use crate::plan::{HostScope, framed, place};
+use crate::shell::{Action, Answers, Ask, Frame, Item as FrameItem, ItemReply, Output};
+use serde_json::{Map, Value};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+impl Host {
+    /// Decides a unit on its answers and sees it through.
+    pub(super) async fn take(
+        &mut self,
+        shared: &Shared,
+        mut unit: Unit,
+        mut answers: Answers,
+        queue: &mut VecDeque<Unit>,
+        known: &mut VecDeque<Answers>,
+        width: &mut usize,
+    ) -> Flow {
+        let started = Instant::now();
+        if unit.undecided {
+            match self.conditions(shared, &unit.step, &self.refreshed(&unit)) {
+                Ok(true) => {}
+                Ok(false) => unit.work = Work::Skip("its condition does not hold".to_owned()),
+                Err(diagnostic) => unit.work = Work::Broken(vec![diagnostic]),
+            }
+        }
+        match std::mem::replace(&mut unit.work, Work::Skip(String::new())) {
+            Work::Skip(because) => self.finish(shared, &unit, Outcome::skipped(because), started.elapsed()),
+            // What it reads may come from a task that check mode does not run.
+            Work::Broken(diagnostics)
+                if shared.options.check && self.announced && is_undefined(&diagnostics) =>
+            {
+                let because = "it reads the result of a task that --check does not run".to_owned();
+                self.finish(shared, &unit, Outcome::skipped(because), started.elapsed())
+            }
+            Work::Broken(diagnostics) => {
+                self.finish(shared, &unit, Outcome::broken(diagnostics), started.elapsed())
+            }
+            Work::Call(call) => {
+                shared.local.answer(&call.probe(), &mut answers);
+                self.call(shared, unit, call, answers, queue, known, width, started).await
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)] // the window's three parts travel together through one function
+    async fn call(
+        &mut self,
+        shared: &Shared,
+        unit: Unit,
+        call: Box<dyn Call>,
+        answers: Answers,
+        queue: &mut VecDeque<Unit>,
+        known: &mut VecDeque<Answers>,
+        width: &mut usize,
+        started: Instant,
+    ) -> Flow {
+        let mut answers = answers;
+        let tries = Tries::of(shared, &unit);
+        let mut attempt = 0;
+        let (changes, actions) = loop {
+            let decision = match call.decide(&answers) {
+                Ok(decision) => decision,
+                Err(fault) => {
+                    let outcome = self.refused(&unit, call.as_ref(), fault);
+                    return self.finish(shared, &unit, outcome, started.elapsed());
+                }
+            };
+            let because = match decision {
+                Decision::InState(because) => because,
+                Decision::Act { changes, actions } => break (changes, actions),
+            };
+            let mut outcome = match call.result(&answers, &[]) {
+                Ok(result) => Outcome::ok(because, result),
+                Err(fault) => Outcome::failed(place(&unit.step, fault, "task-failed"), Map::new()),
+            };
+            if tries.count == 1 || unit.check {
+                return self.finish(shared, &unit, outcome, started.elapsed());
+            }
+            // A task that only looks, and `until` it sees what it waits for.
+            attempt += 1;
+            self.judge(shared, &unit, &mut outcome);
+            let holds = self.until_holds(shared, &unit, &outcome);
+            if holds || attempt >= tries.count {
+                if !holds {
+                    outcome.give_up(&unit.step, attempt);
+                }
+                outcome.result.insert("attempts".to_owned(), Value::from(attempt));
+                return self.conclude(shared, &unit, outcome, started.elapsed());
+            }
+            tokio::time::sleep(tries.delay).await;
+            let own = unit.asks_of(call.as_ref());
+            let sent: Vec<Ask> = own.iter().map(|(_, sent)| sent.clone()).collect();
+            answers = Answers::new();
+            if !sent.is_empty() {
+                let Some(replies) = self.send(shared, Frame::probe(sent)).await else {
+                    return Flow::Elsewhere;
+                };
+                answers = pick(&own, &answers_of(replies.into_iter().next()));
+            }
+            shared.local.answer(&call.probe(), &mut answers);
+        };
+        if unit.check {
+            let outcome = self.announce(call.as_ref(), &answers, changes);
+            return self.finish(shared, &unit, outcome, started.elapsed());
+        }
+        if let Some(outcome) = self.leaks(shared, &unit, &actions) {
+            return self.finish(shared, &unit, outcome, started.elapsed());
+        }
+        shared.tell(Event::Started { host: self.name.clone(), title: title(shared, &unit) });
+        *width = FIRST_WINDOW.min(shared.options.window);
+        known.clear();
+        loop {
+            attempt += 1;
+            let outcome =
+                self.act(shared, &unit, call.as_ref(), &actions, changes.clone(), queue, known, *width).await;
+            let Some(mut outcome) = outcome else { return Flow::Elsewhere };
+            self.judge(shared, &unit, &mut outcome);
+            if attempt >= tries.count || self.until_holds(shared, &unit, &outcome) {
+                if attempt >= tries.count && tries.count > 1 && !self.until_holds(shared, &unit, &outcome) {
+                    outcome.give_up(&unit.step, attempt);
+                }
+                if tries.count > 1 {
+                    outcome.result.insert("attempts".to_owned(), Value::from(attempt));
+                }
+                *width = width.saturating_mul(2).max(1).min(shared.options.window);
+                return self.conclude(shared, &unit, outcome, started.elapsed());
+            }
+            known.clear();
+            tokio::time::sleep(tries.delay).await;
+        }
+    }
+
+    /// Performs a step's actions, checks on them, and asks for the next units in the same frame.
+    #[allow(clippy::too_many_arguments)] // see `call`
+    async fn act(
+        &mut self,
+        shared: &Shared,
+        unit: &Unit,
+        call: &dyn Call,
+        actions: &[Action],
+        changes: Vec<Change>,
+        queue: &VecDeque<Unit>,
+        known: &mut VecDeque<Answers>,
+        width: usize,
+    ) -> Option<Outcome> {
+        let seconds = self.seconds(shared, unit);
+        if let Err(output) = shared.local.perform(actions) {
+            return Some(Outcome::of_output(&unit.step, call, actions, &[output], changes));
+        }
+        let mut dressed = unit.dress(actions.to_vec());
+        let mut before = Vec::new();
+        while let Some(at) = dressed.iter().position(|action| matches!(action, Action::Reconnect { .. })) {
+            let rest = dressed.split_off(at);
+            let outputs = match self
+                .act_and_reconnect(shared, unit, call, &dressed, &rest[0], seconds, &changes)
+                .await?
+            {
+                Ok(outputs) => outputs,
+                Err(outcome) => return Some(*outcome),
+            };
+            before.extend(outputs);
+            dressed = rest.into_iter().skip(1).collect();
+        }
+        let own = unit.asks_of(call);
+        let ahead: Vec<Vec<(Ask, Ask)>> = match shared.options.window {
+            1 => Vec::new(),
+            _ => queue.iter().take(width).map(Unit::host_asks).collect(),
+        };
+        let verifies = call.verifies();
+        let mut items = Vec::new();
+        let last = dressed.clone();
+        let remote = dressed.iter().any(|action| !matches!(action, Action::Local(_)));
+        if remote {
+            items.push(FrameItem::Act { actions: dressed, seconds, go_on: false });
+        }
+        if verifies && !own.is_empty() {
+            items.push(FrameItem::Probe(own.iter().map(|(_, sent)| sent.clone()).collect()));
+        }
+        let questions: Vec<Ask> = ahead.iter().flatten().map(|(_, sent)| sent.clone()).collect();
+        if !questions.is_empty() && unit.step.keywords.until.is_empty() {
+            items.push(FrameItem::Probe(questions.clone()));
+        }
+        let mut replies = match items.is_empty() {
+            true => Vec::new().into_iter(),
+            false => self.send(shared, Frame { items }).await?.into_iter(),
+        };
+        let outputs = match remote.then(|| replies.next()).flatten() {
+            Some(ItemReply::Acted { outputs, failed: true }) => {
+                return Some(Outcome::of_output(&unit.step, call, &last, &outputs, changes));
+            }
+            Some(ItemReply::Acted { outputs, .. }) => outputs,
+            _ => Vec::new(),
+        };
+        let outputs: Vec<Output> = before.into_iter().chain(outputs).collect();
+        let mut answers = if verifies && !own.is_empty() {
+            pick(&own, &answers_of(replies.next()))
+        } else {
+            Answers::new()
+        };
+        if !questions.is_empty() && unit.step.keywords.until.is_empty() {
+            let all = answers_of(replies.next());
+            known.extend(ahead.iter().map(|asks| pick(asks, &all)));
+        }
+        shared.local.answer(&call.probe(), &mut answers);
+        Some(self.verified(unit, call, &answers, &outputs, changes, verifies))
+    }
+
+    /// Performs actions, then proves that a new connection still comes about.
+    #[allow(clippy::too_many_arguments)] // see `call`
+    async fn act_and_reconnect(
+        &mut self,
+        shared: &Shared,
+        unit: &Unit,
+        call: &dyn Call,
+        actions: &[Action],
+        reconnect: &Action,
+        seconds: u64,
+        changes: &[Change],
+    ) -> Option<Result<Vec<Output>, Box<Outcome>>> {
+        let item = FrameItem::Act { actions: actions.to_vec(), seconds, go_on: false };
+        let outputs = match self.send(shared, Frame { items: vec![item] }).await?.into_iter().next() {
+            Some(ItemReply::Acted { outputs, failed: false }) => outputs,
+            Some(ItemReply::Acted { outputs, .. }) => {
+                return Some(Err(Box::new(Outcome::of_output(
+                    &unit.step,
+                    call,
+                    actions,
+                    &outputs,
+                    changes.to_vec(),
+                ))));
+            }
+            _ => Vec::new(),
+        };
+        let Action::Reconnect { timeout } = reconnect else { return Some(Ok(outputs)) };
+        match Self::prove_connection(self.endpoint.clone(), Duration::from_secs(*timeout)).await {
+            Ok(()) => Some(Ok(outputs)),
+            Err(diagnostic) => {
+                let diagnostic = framed(&unit.step, diagnostic.at(unit.step.span));
+                Some(Err(Box::new(Outcome {
+                    changes: changes.to_vec(),
+                    ..Outcome::failed(diagnostic, Map::new())
+                })))
+            }
+        }
+    }
+
+    /// After acting, the wanted state must be found.
+    fn verified(
+        &self,
+        unit: &Unit,
+        call: &dyn Call,
+        answers: &Answers,
+        ran: &[Output],
+        changes: Vec<Change>,
+        verifies: bool,
+    ) -> Outcome {
+        if verifies {
+            match call.decide(answers) {
+                Ok(Decision::InState(_)) => {}
+                Ok(Decision::Act { changes: left, .. }) => {
+                    let message = format!(
+                        "`{}` acted, and the host is still not in the state wanted",
+                        unit.step.call.name()
+                    );
+                    let mut diagnostic =
+                        framed(&unit.step, Diagnostic::error("not-converged", message).at(unit.step.span));
+                    diagnostic
+                        .notes
+                        .extend(left.iter().map(|change| format!("still to change: {}", one_line(change))));
+                    diagnostic.hints.push(
+                        "something on the host undoes the change, or another task wants the opposite"
+                            .to_owned(),
+                    );
+                    return Outcome { changes, ..Outcome::failed(diagnostic, Map::new()) };
+                }
+                Err(fault) => {
+                    return Outcome {
+                        changes,
+                        ..Outcome::failed(place(&unit.step, fault, "task-failed"), Map::new())
+                    };
+                }
+            }
+        }
+        match call.result(answers, ran) {
+            Ok(result) => Outcome { changes, ..Outcome::changed(result) },
+            // A command asks nothing again: its result is made of what it printed.
+            Err(_) if !verifies => Outcome { changes, ..Outcome::changed(Outcome::streams(ran)) },
+            Err(fault) => {
+                Outcome { changes, ..Outcome::failed(place(&unit.step, fault, "task-failed"), Map::new()) }
+            }
+        }
+    }
+
+    fn seconds(&self, shared: &Shared, unit: &Unit) -> u64 {
+        let own = unit
+            .step
+            .keywords
+            .timeout
+            .as_ref()
+            .and_then(|node| shared.templates.render_value(node, &unit.scope.shared()).ok());
+        own.and_then(|value| value.as_u64()).unwrap_or(shared.options.step_seconds)
+    }
+
+    /// Variables of a unit that was made ready before results it reads were known.
+    fn refreshed(&self, unit: &Unit) -> HostScope {
+        HostScope { runtime: Arc::clone(&self.scope.runtime), ..unit.scope.clone() }
+    }
+
+    /// A command whose words hold a secret would show it in the host's process list.
+    fn leaks(&self, shared: &Shared, unit: &Unit, actions: &[Action]) -> Option<Outcome> {
+        let masker = shared.library.masker();
+        let leaks = actions.iter().any(|action| match action {
+            Action::Run(run) => masker.finds(&run.script),
+            _ => false,
+        });
+        leaks.then(|| {
+            let message =
+                "a secret would stand in the command line, where every account of the host can read it";
+            let diagnostic = Diagnostic::error("secret-in-command", message).at(unit.step.span);
+            Outcome::failed(
+                framed(
+                    &unit.step,
+                    diagnostic
+                        .hint("hand it over by `stdin`, or write it to a file with `copy` and mode 0600"),
+                ),
+                Map::new(),
+            )
+        })
+    }
+
+    /// In check mode a module may stumble over what an announced change would have brought.
+    fn refused(&mut self, unit: &Unit, call: &dyn Call, fault: Fault) -> Outcome {
+        if unit.check && self.announced && call.spec().nature != Nature::Controller {
+            self.pending.insert(call.spec().name);
+            let because = format!("known after the changes before it: {}", fault.message);
+            return Outcome { because, ..Outcome::changed(Map::new()) };
+        }
+        Outcome::failed(place(&unit.step, fault, "task-failed"), Map::new())
+    }
+
+    fn announce(&mut self, call: &dyn Call, answers: &Answers, changes: Vec<Change>) -> Outcome {
+        self.announced = true;
+        if call.spec().nature == Nature::Command {
+            return Outcome::skipped("a command is not run in check mode".to_owned());
+        }
+        self.pending.insert(call.spec().name);
+        let result = call.result(answers, &[]).unwrap_or_default();
+        Outcome { changes, ..Outcome::changed(result) }
+    }
+}
+
+/// Whether a fault is nothing but a name without a value.
+fn is_undefined(diagnostics: &[Diagnostic]) -> bool {
+    diagnostics.iter().all(|diagnostic| diagnostic.code == "undefined-variable")
+}
+
+/// How often and how long to try.
+struct Tries {
+    count: usize,
+    delay: Duration,
+}
+
+impl Tries {
+    fn of(shared: &Shared, unit: &Unit) -> Self {
+        let keywords = &unit.step.keywords;
+        if keywords.until.is_empty() && keywords.retries.is_none() {
+            return Self { count: 1, delay: Duration::ZERO };
+        }
+        let number = |node: &Option<crate::yaml::Node>, default: u64| {
+            let value =
+                node.as_ref().and_then(|node| shared.templates.render_value(node, &unit.scope.shared()).ok());
+            value.and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok())).unwrap_or(default)
+        };
+        // Ansible's defaults: 3 retries after the first try, 5 seconds apart.
+        Self {
+            count: number(&keywords.retries, 3) as usize + 1,
+            delay: Duration::from_secs(number(&keywords.delay, 5)),
+        }
+    }
+}
+
+/// The answers of a probe item; nothing when it was not run.
+pub(super) fn answers_of(reply: Option<ItemReply>) -> Answers {
+    match reply {
+        Some(ItemReply::Answers(answers)) => answers,
+        _ => Answers::new(),
+    }
+}
+
+/// A unit's own answers, under the questions its module put.
+pub(super) fn pick(asks: &[(Ask, Ask)], all: &Answers) -> Answers {
+    let mut own = Answers::new();
+    for (ask, sent) in asks {
+        if let Some(answer) = all.peek(sent) {
+            own.insert(ask.clone(), answer.clone());
+        }
+    }
+    own
+}
