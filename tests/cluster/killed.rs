@@ -3,15 +3,24 @@
 use super::bench::Bench;
 use super::{ALL, PRIMARY, REPLICAS};
 use serde_json::Value;
-use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::time::Duration;
 
-/// Changes that a run may make before it is killed, and milliseconds into what comes after the last of them: in the middle
-/// of packages, of initdb, of the base backup, and between tasks.
-const MOMENTS: [(usize, u64); 10] =
-    [(4, 0), (8, 3000), (6, 0), (5, 700), (4, 4000), (1, 1500), (6, 100), (3, 600), (2, 1500), (4, 300)];
+/// A task that the first host has behind it, and milliseconds into what comes after: between tasks, and in the middle of
+/// packages, of initdb, of the server's start and of the base backup.
+const MOMENTS: [(&str, u64); 10] = [
+    ("common : packages", 0),
+    ("firewall : package", 0),
+    ("tls : folder", 0),
+    ("tls : the server's certificate", 0),
+    ("postgresql : no cluster of the package's own making", 3000),
+    ("postgresql : the settings this host can carry", 500),
+    ("postgresql : settings", 0),
+    ("postgresql : who may connect", 1000),
+    ("replication : a slot for every standby", 1200),
+    ("replication : databases", 0),
+];
 
 /// What a run leaves on a host, as far as it is the same after each: no keys, passwords or times.
 fn left_behind(bench: &Bench, host: &str) -> String {
@@ -46,19 +55,14 @@ fn lab_a_first_run_killed_at_ten_points_ends_as_an_undisturbed_one() {
         ALL.map(|host| left_behind(&bench, host))
     };
     let bench = Bench::new("killed", 77);
-    let mut places = BTreeSet::new();
-    for (changes, millis) in MOMENTS {
-        if let Some(place) = killed_after(&bench, changes, Duration::from_millis(millis)) {
-            eprintln!("killed after {place}");
-            places.insert(place);
-        }
+    for (task, millis) in MOMENTS {
+        kill_after(&bench, task, Duration::from_millis(millis));
     }
-    assert!(places.len() >= 8, "too few different points: {places:#?}");
     let last = bench.run(&[]);
     last.code(0);
     streaming(&bench);
     for (host, wanted) in ALL.iter().zip(&wanted) {
-        assert_eq!(left_behind(&bench, host), *wanted, "{host} differs, after {places:#?}");
+        assert_eq!(left_behind(&bench, host), *wanted, "{host} differs");
     }
     let quiet = bench.run(&[]);
     quiet.code(0);
@@ -74,8 +78,8 @@ fn streaming(bench: &Bench) {
     });
 }
 
-/// Kills a run a moment after that many changes; the last of them, or `None` when the run had ended before.
-fn killed_after(bench: &Bench, changes: usize, moment: Duration) -> Option<String> {
+/// Kills a run a moment after a host has this task behind it.
+fn kill_after(bench: &Bench, task: &str, moment: Duration) {
     let mut child = bench
         .command(&["--output", "json"])
         .stdout(Stdio::piped())
@@ -83,26 +87,17 @@ fn killed_after(bench: &Bench, changes: usize, moment: Duration) -> Option<Strin
         .spawn()
         .expect("the program runs");
     let out = BufReader::new(child.stdout.take().expect("a pipe"));
-    let mut seen = 0;
-    let mut place = None;
-    for line in out.lines() {
+    let reached = out.lines().any(|line| {
         let event: Value = serde_json::from_str(&line.expect("text")).expect("JSON");
-        if event["changed"] == true {
-            seen += 1;
-        }
-        if seen == changes {
-            place = Some(format!(
-                "{} on {}",
-                event["task"].as_str().unwrap_or("?"),
-                event["host"].as_str().unwrap_or("?")
-            ));
-            break;
-        }
-    }
-    if place.is_some() {
-        std::thread::sleep(moment);
-        child.kill().expect("it still runs");
-    }
+        event["task"] == task
+    });
+    assert!(reached, "the run never came to `{task}`");
+    std::thread::sleep(moment);
+    assert!(
+        child.try_wait().expect("a child").is_none(),
+        "the run was over before it could be killed after `{task}`"
+    );
+    child.kill().expect("it still runs");
     child.wait().expect("it ends");
-    place
+    eprintln!("killed after `{task}`");
 }
