@@ -408,11 +408,13 @@ fn disk_ask(args: &Args) -> Result<Ask, Fault> {
          set -- $(df -P -B 1 \"$d\" | tail -n 1)\nu=0\n\
          case $d in */pg_wal) u=$(du -s -B 1 \"$d/.\" | cut -f 1) ;; esac\n\
          printf 'wal_size\\t%s\\nwal_free\\t%s\\n' \"$2\" \"$(($4 + u))\"\n\
-         # A pool that can only be read belongs to the machine around a container.\n\
-         if [ -w /proc/sys/vm/nr_hugepages ]; then read -r n </proc/sys/vm/nr_hugepages; \
+         # A pool that can only be read belongs to the machine around a container; a server that runs without it has no part in it.\n\
+         i={}/postmaster.pid; m=; [ ! -s \"$i\" ] || m=$(grep -m 1 -o anon_hugepage \"/proc/$(head -n 1 \"$i\")/maps\" 2>/dev/null)\n\
+         if [ -w /proc/sys/vm/nr_hugepages ] && {{ [ ! -s \"$i\" ] || [ -n \"$m\" ]; }}; then read -r n </proc/sys/vm/nr_hugepages; \
          k=$(sed -n 's/^Hugepagesize: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo); printf 'huge_pages\\t%s\\n' \"$((n * ${{k:-0}} * 1024))\"; fi\n\
          p={}\n[ -x \"$p\" ] || exit 0\nl=$(ldd \"$p\" 2>/dev/null) || exit 0\n\
          case $l in *liblz4*) ;; *) printf 'lz4\\tno\\n' ;; esac\ncase $l in *libzstd*) ;; *) printf 'zstd\\tno\\n' ;; esac\n",
+        quote(&instance.data_directory),
         quote(&instance.data_directory),
         quote(&instance.program("postgres")),
     )))

@@ -4,8 +4,8 @@
 //! The server program is asked how many it needs with `settings` (`shared_memory_size_in_huge_pages`, PostgreSQL 15 and
 //! later, where the cluster's data is there) and one per cent is added; no fewer than `shared_memory` are reserved, which
 //! is what the memory budget counts on. The number is kept in
-//! `sysctl_file` for the next boot and reserved at once, as far as there is free memory for it; a number that fits still
-//! is left as it is. What the kernel grants is read back: when memory is too fragmented, the pages that would only lie
+//! `sysctl_file` for the next boot and, while the server is stopped, reserved at once as far as there is free memory for
+//! it; a number that fits still is left as it is. What the kernel grants is read back: when memory is too fragmented, the pages that would only lie
 //! idle are given back, and the next boot reserves them. `huge_pages = try` of the server stays right in every case.
 //!
 //! In a container the pages belong to the machine around it: nothing is done there, and it is said.
@@ -55,6 +55,8 @@ pub struct Found {
     available: u64,
     /// A number that the kernel could not grant since it was started.
     not_granted: u64,
+    /// The server runs: it would not take pages that come now, and they would lie idle beside its memory.
+    runs: bool,
 }
 
 /// What is to be done.
@@ -137,6 +139,7 @@ impl Module for PostgresqlHugePages {
             needs: number("needs"),
             available: number("available").unwrap_or(0) * 1024,
             not_granted: number("not_granted").unwrap_or(0),
+            runs: lines.get("runs").is_some(),
         })
     }
 
@@ -165,6 +168,7 @@ impl Module for PostgresqlHugePages {
         let now = format!("{wanted} pages from the next boot on");
         Ok(Verdict::InState(match found.room_for(wanted) {
             Room::There => format!("{wanted} pages of {} kB are reserved", found.size / 1024),
+            _ if found.runs => format!("{now}, or a run that finds the server stopped: it runs without them"),
             _ if found.not_granted >= wanted => format!("{now}: the memory is too fragmented for them now"),
             _ => format!("{now}: there is no free memory for them now"),
         }))
@@ -231,7 +235,11 @@ impl Found {
         }
         // The server itself may hold its memory in small pages still: no more than four fifths of what is free.
         let more = (pages - self.total) * self.size;
-        if self.not_granted < pages && more <= self.available / 5 * 4 { Room::Free } else { Room::NotNow }
+        if !self.runs && self.not_granted < pages && more <= self.available / 5 * 4 {
+            Room::Free
+        } else {
+            Room::NotNow
+        }
     }
 }
 
@@ -274,6 +282,7 @@ fn ask(params: &Params) -> Ask {
          [ -w /proc/sys/vm/nr_hugepages ] && printf 'writable\\t1\\n'\n\
          while read -r k v _; do case $k in MemAvailable:) printf 'available\\t%s\\n' \"$v\";; Hugepagesize:) printf 'size\\t%s\\n' \"$v\";; esac; done </proc/meminfo\n\
          printf 'total\\t%s\\n' \"$(cat /proc/sys/vm/nr_hugepages 2>/dev/null)\"\n\
+         [ -s \"$D/postmaster.pid\" ] && printf 'runs\\t1\\n'\n\
          [ -e {NOT_GRANTED} ] && printf 'not_granted\\t%s\\n' \"$(cat {NOT_GRANTED})\"\n\
          if [ -w /proc/sys/vm/nr_hugepages ] && [ -x \"$B\" ] && [ -e \"$D/global/pg_control\" ] && t=$(mktemp -d); then\n \
          mkdir \"$t/global\" && cp \"$D/PG_VERSION\" \"$t\" && cp \"$D/global/pg_control\" \"$t/global\" && chown -R postgres \"$t\" && chmod -R go= \"$t\" &&\n \
@@ -298,6 +307,7 @@ mod tests {
             needs,
             available: 8 << 30,
             not_granted: 0,
+            runs: false,
         }
     }
 

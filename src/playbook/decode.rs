@@ -79,7 +79,6 @@ fn decode_play(node: &Node, diags: &mut Vec<Diagnostic>) -> Option<Play> {
         serial: node.get("serial").map(|serial| texts(serial, "`serial`", diags, false)).unwrap_or_default(),
         any_errors_fatal: switch(node, "any_errors_fatal", false, diags),
         max_fail_percentage: percentage(node, diags),
-        force_handlers: switch(node, "force_handlers", false, diags),
         vars_files: node
             .get("vars_files")
             .map(|files| texts(files, "`vars_files`", diags, false))

@@ -48,8 +48,6 @@ pub struct Play {
     pub any_errors_fatal: bool,
     /// Ends the play when more than this share of its hosts failed.
     pub max_fail_percentage: Option<u8>,
-    /// Handlers run even when the host failed.
-    pub force_handlers: bool,
     /// Files of variables.
     pub vars_files: Vec<Spanned<String>>,
     /// Keywords that hold for every task of the play (`become`, `environment`, `tags`, `vars`, ...).

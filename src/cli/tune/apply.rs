@@ -225,9 +225,9 @@ fn vars(reached: &Reached) -> Value {
         };
         let kept = unexplained(remote.standing.as_deref().unwrap_or_default()).into_iter();
         let kept: Map<String, Value> =
-            kept.filter(|(name, _)| !ours(name)).map(|(name, value)| (name, json!(value))).collect();
+            kept.filter(|(name, _)| !ours(name)).map(|(name, value)| (name, literal(&value))).collect();
         let settings: Map<String, Value> =
-            plan.overrides.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+            plan.overrides.iter().map(|(name, value)| (name.clone(), literal(value))).collect();
         let host = json!({
             "version": plan.input.pg_major,
             "cluster": remote.cluster,
@@ -284,6 +284,12 @@ fn plain(literal: &str) -> String {
         }
     }
     text
+}
+
+/// A text that a host told, for variables that are rendered: what looks like a template there is none.
+fn literal(text: &str) -> Value {
+    let templated = ["{{", "{%", "{#"].iter().any(|mark| text.contains(mark));
+    if templated { json!(text.replace('{', "{{ '{' }}")) } else { json!(text) }
 }
 
 /// Runs built-in plays over the hosts; the exit code.
