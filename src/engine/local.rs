@@ -86,7 +86,17 @@ impl Local {
         for action in actions {
             if let Action::Local(write) = action {
                 self.write(write).map_err(|why| {
-                    Output::failed(1, format!("cannot write `{}`: {why}", self.path(&write.path)))
+                    let path = self.path(&write.path);
+                    let meanwhile = write.new && why.kind() == std::io::ErrorKind::AlreadyExists;
+                    Output::failed(
+                        1,
+                        match meanwhile {
+                            true => format!(
+                                "another run made `{path}` in the meantime: run again, with what it made"
+                            ),
+                            false => format!("cannot write `{path}`: {why}"),
+                        },
+                    )
                 })?;
             }
         }
@@ -112,8 +122,11 @@ impl Local {
             .write_all(&write.content)
             .and_then(|()| file.set_permissions(std::fs::Permissions::from_mode(write.mode)))
             .and_then(|()| file.sync_all())
-            .and_then(|()| std::fs::rename(&staged, target));
-        if done.is_err() {
+            .and_then(|()| match write.new {
+                true => std::fs::hard_link(&staged, target),
+                false => std::fs::rename(&staged, target),
+            });
+        if done.is_err() || write.new {
             let _ = std::fs::remove_file(&staged);
         }
         done

@@ -173,9 +173,10 @@ impl Module for TlsCa {
     }
 
     fn actions(params: &Params, _found: &Found, diff: &Diff) -> Vec<Action> {
+        let new = matches!(diff, Diff::Create { .. });
         let write = |name: &str, text: &str, mode: u32| {
             let path = format!("{}/{name}", params.dir);
-            Action::Local(LocalWrite { path, content: text.as_bytes().into(), mode })
+            Action::Local(LocalWrite { path, content: text.as_bytes().into(), mode, new })
         };
         match diff {
             // The key first: a key without its certificate is refused, and can be moved away; the other way round the

@@ -71,6 +71,8 @@ pub struct LocalWrite {
     pub content: Arc<[u8]>,
     /// Permission bits.
     pub mode: u32,
+    /// Only when nothing is there yet: of two runs that make the same file, one fails.
+    pub new: bool,
 }
 
 impl Action {

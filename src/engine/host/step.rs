@@ -153,9 +153,6 @@ impl Host {
         width: usize,
     ) -> Option<Outcome> {
         let seconds = self.seconds(shared, unit);
-        if let Err(output) = shared.local.perform(actions) {
-            return Some(Outcome::of_output(&unit.step, call, actions, &[output], changes));
-        }
         let mut dressed = unit.dress(actions.to_vec());
         let mut before = Vec::new();
         while let Some(at) = dressed.iter().position(|action| matches!(action, Action::Reconnect { .. })) {
@@ -200,6 +197,10 @@ impl Host {
             Some(ItemReply::Acted { outputs, .. }) => outputs,
             _ => Vec::new(),
         };
+        // What this machine writes down is what the host has, not what it should have had.
+        if let Err(output) = shared.local.perform(actions) {
+            return Some(Outcome::of_output(&unit.step, call, &[], &[output], changes));
+        }
         let outputs: Vec<Output> = before.into_iter().chain(outputs).collect();
         let mut answers = if verifies && !own.is_empty() {
             pick(&own, &answers_of(replies.next()))
