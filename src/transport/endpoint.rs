@@ -35,6 +35,8 @@ pub struct Endpoint {
     pub kind: Kind,
     /// Whether the user's ssh_config is read.
     pub ssh_config: bool,
+    /// Options as ssh takes them, before what ssh_config says.
+    pub ssh_args: Vec<String>,
 }
 
 /// What happens with a host whose key is not known yet. A changed key is always refused.
@@ -111,6 +113,7 @@ impl Endpoint {
             silence: Duration::from_secs(600),
             kind: Kind::Native,
             ssh_config: true,
+            ssh_args: Vec::new(),
         }
     }
 

@@ -4,6 +4,7 @@ use super::endpoint::{Endpoint, HostKeyPolicy};
 use super::error::TransportError;
 use super::link::{Event, Keeper, Link, pump};
 use openssh::{ControlPersist, KnownHosts, SessionBuilder, Stdio};
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -34,6 +35,15 @@ pub(super) async fn open(endpoint: &Endpoint, command: &str) -> Result<Link, Tra
     }
     if let Some(file) = endpoint.known_hosts.first() {
         builder.user_known_hosts_file(file);
+    }
+    let failed = |error: std::io::Error| {
+        TransportError::config(format!("cannot write ssh's options to a temporary file: {error}"))
+    };
+    // The options of the inventory: the session takes them from a file only. It is read before `connect_mux` returns.
+    let mut options = tempfile::NamedTempFile::new().map_err(failed)?;
+    if endpoint.ssh_config && !endpoint.ssh_args.is_empty() {
+        options.write_all(super::ssh_config::with_args(endpoint).await?.as_bytes()).map_err(failed)?;
+        builder.config_file(options.path());
     }
     let address = endpoint.address.as_deref().unwrap_or(&endpoint.name);
     let session = builder.connect_mux(address).await.map_err(|error| refused(endpoint, &error))?;

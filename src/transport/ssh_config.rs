@@ -47,7 +47,9 @@ pub(super) async fn resolve(endpoint: &Endpoint) -> Result<Resolved, TransportEr
             return Err(TransportError::config(format!("the ProxyJump of `{address}` leads in a circle")));
         }
         let config = match endpoint.ssh_config {
-            true => ask_ssh(&next).await?,
+            // Like ssh itself: options of the command line are the target's, not its jump hosts'.
+            true if hops.is_empty() => ask_ssh(&next, &endpoint.ssh_args).await?,
+            true => ask_ssh(&next, &[]).await?,
             false => None,
         };
         let config = config.unwrap_or_default();
@@ -96,9 +98,39 @@ impl Wanted {
 }
 
 /// `None` when there is no ssh binary here.
-async fn ask_ssh(wanted: &Wanted) -> Result<Option<Config>, TransportError> {
+async fn ask_ssh(wanted: &Wanted, args: &[String]) -> Result<Option<Config>, TransportError> {
+    let text = effective(wanted, args).await?;
+    Ok(text.map(|text| parse(&text)))
+}
+
+/// What ssh would go by for the host, its options applied, as text of an ssh_config.
+pub(super) async fn with_args(endpoint: &Endpoint) -> Result<String, TransportError> {
+    let address = endpoint.address.as_deref().unwrap_or(&endpoint.name);
+    let wanted = Wanted { address: address.to_owned(), port: endpoint.port, user: endpoint.user.clone() };
+    let text = effective(&wanted, &endpoint.ssh_args).await?.unwrap_or_default();
+    let kept = |line: &&str| {
+        let key = line.split(' ').next().unwrap_or_default();
+        // Those that say how the host is reached and who we are; how we connect is our own business.
+        [
+            "hostname",
+            "identity",
+            "certificatefile",
+            "proxy",
+            "pkcs11",
+            "gssapi",
+            "userknownhosts",
+            "ciphers",
+            "kex",
+        ]
+        .iter()
+        .any(|start| key.starts_with(start))
+    };
+    Ok(text.lines().filter(kept).fold(String::new(), |text, line| text + line + "\n"))
+}
+
+async fn effective(wanted: &Wanted, args: &[String]) -> Result<Option<String>, TransportError> {
     let mut command = tokio::process::Command::new("ssh");
-    command.arg("-G");
+    command.arg("-G").args(args);
     if let Some(port) = wanted.port {
         command.args(["-p", &port.to_string()]);
     }
@@ -113,9 +145,10 @@ async fn ask_ssh(wanted: &Wanted) -> Result<Option<Config>, TransportError> {
     };
     if !out.status.success() {
         let said = String::from_utf8_lossy(&out.stderr).trim().to_owned();
-        return Err(TransportError::config(format!("ssh_config cannot be used: {said}")));
+        let options = if args.is_empty() { String::new() } else { format!(" with `{}`", args.join(" ")) };
+        return Err(TransportError::config(format!("ssh_config cannot be used{options}: {said}")));
     }
-    Ok(Some(parse(&String::from_utf8_lossy(&out.stdout))))
+    Ok(Some(String::from_utf8_lossy(&out.stdout).into_owned()))
 }
 
 fn parse(text: &str) -> Config {
