@@ -285,21 +285,35 @@ pub fn with_ending(name: &str) -> String {
 }
 
 /// Whether systemd's picture of the unit, or of any loaded unit, is older than its files.
+/// Whether unit files are newer than what systemd has read. Its own word (`NeedDaemonReload`) goes by a list of folders
+/// that it made at its last reload: a first drop-in of a unit is not in there, so what lies on disk is held against the
+/// time of that reload.
 fn outdated(params: &Params) -> Ask {
+    const NEWER: &str = "newer() { find \"$@\" -newer /run/systemd/systemd-units-load 2>/dev/null | grep -q . \
+                         && echo files=yes; }";
     match &params.unit {
-        Some(name) => Ask::sh(format!("systemctl show -p NeedDaemonReload -- {}", quote(name))),
+        Some(name) => {
+            let name = quote(name);
+            Ask::sh(format!(
+                "systemctl show -p NeedDaemonReload -- {name}\n{NEWER}\n\
+                 newer /etc/systemd/system/{name} /etc/systemd/system/{name}.d\n:"
+            ))
+        }
         // Mounts come from /etc/fstab by way of generated unit files.
-        None => Ask::sh(
-            "systemctl show -p NeedDaemonReload -- '*' | grep -m 1 yes\n\
-             [ /etc/fstab -nt /run/systemd/generator ] && echo fstab=yes\n:",
-        ),
+        None => Ask::sh(format!(
+            "systemctl show -p NeedDaemonReload -- '*' | grep -m 1 yes\n{NEWER}\n\
+             newer /etc/systemd/system -maxdepth 2\n\
+             [ /etc/fstab -nt /run/systemd/generator ] && echo fstab=yes\n:"
+        )),
     }
 }
 
 fn refuse(params: &Params, unit: &UnitState, name: &str, masked: bool) -> Result<(), Fault> {
     let only_mask = params.state.is_none() && params.enabled.is_none() && params.masked.is_some();
+    // A unit that is not there yet has nothing to read again.
+    let only_reload = params.state.is_none() && params.enabled.is_none() && params.masked.is_none();
     match unit.load.as_str() {
-        "not-found" if only_mask => Ok(()),
+        "not-found" if only_mask || only_reload => Ok(()),
         // A unit whose file is gone may still run, and can be stopped.
         "not-found" if unit.active == "active" && params.enabled.is_none() => Ok(()),
         "not-found" => Err(Fault::param("name", format!("the host has no unit `{name}`"))
