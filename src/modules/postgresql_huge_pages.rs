@@ -8,6 +8,9 @@
 //! it; a number that fits still is left as it is. What the kernel grants is read back: when memory is too fragmented, the pages that would only lie
 //! idle are given back, and the next boot reserves them. `huge_pages = try` of the server stays right in every case.
 //!
+//! Where the settings say `huge_pages = off`, or ask for more shared memory than the budget gives, none are reserved, and
+//! ours are given back. A pool that somebody else has made, or that serves another cluster, is left alone.
+//!
 //! In a container the pages belong to the machine around it: nothing is done there, and it is said.
 //!
 //! Registers `pages` (wanted) and `granted` (they are reserved).
@@ -152,7 +155,16 @@ impl Module for PostgresqlHugePages {
         if found.size == 0 {
             return Ok(Verdict::InState("left alone: the kernel of this host has no huge pages".to_owned()));
         }
-        let wanted = wanted(params, found)?;
+        if let Some(why) = found.of_another(&params.instance) {
+            return Ok(Verdict::InState(format!("left alone: {why}")));
+        }
+        let wanted = match wanted(params, found) {
+            Ok(wanted) => wanted,
+            Err(why) if found.kept().unwrap_or(0) == 0 => {
+                return Ok(Verdict::InState(format!("none: {why}")));
+            }
+            Err(_) => 0,
+        };
         let diff = Diff {
             keep: (found.kept() != Some(wanted)).then_some(wanted),
             reserve: match found.room_for(wanted) {
@@ -177,7 +189,11 @@ impl Module for PostgresqlHugePages {
     fn show(params: &Params, found: &Found, diff: &Diff) -> Vec<Change> {
         let mut changes = Vec::new();
         if let Some(pages) = diff.keep {
-            changes.push(Change::text(&*params.file, found.file.clone().unwrap_or_default(), content(pages)));
+            changes.push(Change::text(
+                &*params.file,
+                found.file.clone().unwrap_or_default(),
+                content(params, pages),
+            ));
         }
         if let Some(pages) = diff.reserve {
             changes.push(Change::field("vm.nr_hugepages", found.total.to_string(), pages.to_string()));
@@ -188,7 +204,7 @@ impl Module for PostgresqlHugePages {
     fn actions(params: &Params, found: &Found, diff: &Diff) -> Vec<Action> {
         let mut actions = Vec::new();
         if let Some(pages) = diff.keep {
-            let mut put = Put::new(&params.file, content(pages));
+            let mut put = Put::new(&params.file, content(params, pages));
             put.mode = Some(0o644);
             actions.push(Action::Put(put));
         }
@@ -206,7 +222,8 @@ impl Module for PostgresqlHugePages {
     }
 
     fn result(params: &Params, found: &Found, _ran: &[Output]) -> Map<String, Value> {
-        let pages = if found.writable && found.size > 0 { wanted(params, found).ok() } else { None };
+        let ours = found.writable && found.size > 0 && found.of_another(&params.instance).is_none();
+        let pages = if ours { wanted(params, found).ok() } else { None };
         let granted = pages.is_some_and(|pages| found.total >= pages);
         Map::from_iter([("pages".to_owned(), json!(pages)), ("granted".to_owned(), json!(granted))])
     }
@@ -229,6 +246,17 @@ impl Found {
         })
     }
 
+    /// Whose the pool is, if not this cluster's.
+    fn of_another(&self, instance: &Instance) -> Option<String> {
+        let Some(file) = &self.file else {
+            return (self.total > 0)
+                .then(|| format!("{} huge pages are there that ishprov did not reserve", self.total));
+        };
+        let named = file.lines().find_map(|line| line.strip_prefix(WRITTEN)?.strip_suffix('.'));
+        let own = format!("{}/{}", instance.version, instance.name);
+        named.filter(|named| *named != own).map(|named| format!("the pool is kept for cluster {named}"))
+    }
+
     fn room_for(&self, pages: u64) -> Room {
         if self.total >= pages {
             return Room::There;
@@ -243,22 +271,24 @@ impl Found {
     }
 }
 
-/// Pages to reserve, or the number that is kept where that still fits.
-fn wanted(params: &Params, found: &Found) -> Result<u64, Fault> {
+/// Pages to reserve, or the number that is kept where that still fits; otherwise why there shall be none.
+fn wanted(params: &Params, found: &Found) -> Result<u64, String> {
+    let off = |(name, value): &(String, String)| {
+        name == "huge_pages" && ["off", "false", "no", "0"].contains(&value.as_str())
+    };
+    if params.settings.iter().any(off) {
+        return Err("`huge_pages` is off".to_owned());
+    }
     let budget = params.shared_memory.div_ceil(found.size);
     let needs = found.needs.unwrap_or(budget);
     // The budget's own formula is good to two per cent.
     if needs > budget + budget / 50 + 8 {
         let mb = |pages: u64| pages * found.size / (1 << 20);
-        return Err(Fault::param(
-            "shared_memory",
-            format!(
-                "the server needs {} MB of shared memory, and the memory budget gives it {} MB",
-                mb(needs),
-                mb(budget)
-            ),
-        )
-        .hint("pass `settings` and `shared_memory` of one and the same `postgresql_tuned`"));
+        return Err(format!(
+            "with these settings the server needs {} MB of shared memory, and the memory budget gives it {} MB",
+            mb(needs),
+            mb(budget)
+        ));
     }
     // No fewer than the budget counts on: `postgresql_tune` takes huge pages for granted from there on.
     let wanted = budget.max(needs + needs.div_ceil(100));
@@ -266,10 +296,11 @@ fn wanted(params: &Params, found: &Found) -> Result<u64, Fault> {
     Ok(kept.unwrap_or(wanted))
 }
 
-fn content(pages: u64) -> String {
-    format!(
-        "# Written by ishprov: huge pages for the shared memory of PostgreSQL.\nvm.nr_hugepages = {pages}\n"
-    )
+/// How the file begins that keeps the number, up to the cluster's name.
+const WRITTEN: &str = "# Written by ishprov: huge pages for the shared memory of PostgreSQL ";
+
+fn content(params: &Params, pages: u64) -> String {
+    format!("{WRITTEN}{}/{}.\nvm.nr_hugepages = {pages}\n", params.instance.version, params.instance.name)
 }
 
 /// The pool, the free memory, and what the server program says.
@@ -328,6 +359,22 @@ mod tests {
         assert_eq!(pages(Some(1060), Some("vm.nr_hugepages = 1076\n")).expect("kept"), 1076);
         assert_eq!(pages(Some(1080), Some("vm.nr_hugepages = 1076\n")).expect("too few"), 1091);
         assert_eq!(pages(Some(1065), Some("vm.nr_hugepages = 4000\n")).expect("too many"), 1076);
-        assert!(pages(Some(2000), None).expect_err("over the budget").message.contains("4000 MB"));
+        assert!(pages(Some(2000), None).expect_err("over the budget").contains("4000 MB"));
+        let mut off = self::params(2130 << 20);
+        off.settings.push(("huge_pages".to_owned(), "off".to_owned()));
+        assert_eq!(wanted(&off, &found(Some(1065), 0, None)), Err("`huge_pages` is off".to_owned()));
+    }
+
+    #[test]
+    fn a_pool_of_somebody_else_is_left_alone() {
+        let instance = params(1).instance;
+        let whose = |total, file| found(None, total, file).of_another(&instance);
+        assert_eq!(whose(0, None), None);
+        assert!(whose(40, None).is_some_and(|why| why.contains("40 huge pages")));
+        assert_eq!(whose(40, Some("# older\nvm.nr_hugepages = 40\n")), None);
+        let file = content(&params(1), 40);
+        assert_eq!(whose(40, Some(&file)), None);
+        let other = file.replace("15/main", "16/other");
+        assert!(whose(40, Some(&other)).is_some_and(|why| why.ends_with("cluster 16/other")));
     }
 }
