@@ -2,7 +2,8 @@
 //!
 //! A physical slot keeps the WAL that one standby still needs; give every standby its own, named after it. A logical
 //! slot belongs to the database `db` and decodes with `output_plugin`. A slot that is in use is never dropped, and a
-//! slot whose WAL is lost (`max_slot_wal_keep_size` was exceeded) is a failure: its standby has to be made anew.
+//! slot whose WAL is lost (`max_slot_wal_keep_size` was exceeded) is a failure: its standby has to be made anew, and with
+//! `rebuild: true` (since that follows) the slot is.
 //!
 //! Physical slots can be made on a standby as well, for standbys behind it. `register` keeps `name`, `slot_type`,
 //! `active`, `wal_status` and `restart_lsn`.
@@ -35,6 +36,7 @@ pub struct Params {
     logical: bool,
     plugin: String,
     reserve: bool,
+    rebuild: bool,
     present: bool,
 }
 
@@ -88,6 +90,8 @@ impl Module for PostgresqlSlot {
                 "A physical slot keeps WAL from now on, not from the first connection on",
             )
             .default("false"),
+            Param::new("rebuild", Kind::Bool, "Permit to make a physical slot anew that has lost WAL")
+                .default("false"),
             Param::new("output_plugin", Kind::Str, "What a logical slot decodes with")
                 .default("test_decoding"),
             psql::LOGIN_DB,
@@ -105,6 +109,7 @@ impl Module for PostgresqlSlot {
             logical: args.str("slot_type").as_deref() == Some("logical"),
             plugin: args.str("output_plugin").unwrap_or_else(|| "test_decoding".to_owned()),
             reserve: args.bool("immediately_reserve").unwrap_or(false),
+            rebuild: args.bool("rebuild").unwrap_or(false),
             present: args.str("state").as_deref() != Some("absent"),
         };
         check_name("name", &params.name)?;
@@ -128,6 +133,16 @@ impl Module for PostgresqlSlot {
         let steps = match &seen.found {
             None if params.present => vec![create(params)?],
             None => Vec::new(),
+            Some(slot) if params.present && params.rebuild && renewable(slot) && !params.logical => {
+                vec![Step::new(
+                    format!(
+                        "SELECT pg_drop_replication_slot('{name}');\n\
+                         SELECT pg_create_physical_replication_slot('{name}', {})",
+                        params.reserve
+                    ),
+                    Change::field(format!("slot {name}"), "has lost WAL", "made anew"),
+                )]
+            }
             Some(slot) if params.present => {
                 keep(params, slot)?;
                 reserve_later(params, slot)
@@ -222,6 +237,11 @@ fn create(params: &Params) -> Result<Step, Fault> {
     Ok(Step::new(sql, Change::field(format!("slot {}", params.name), "", kind)))
 }
 
+/// A physical slot of no use any more, which nobody reads from.
+fn renewable(slot: &Slot) -> bool {
+    slot.wal_status.as_deref() == Some("lost") && slot.slot_type == "physical" && !slot.active
+}
+
 /// Refuses a slot of this name that is another one, or of no use any more.
 fn keep(params: &Params, slot: &Slot) -> Result<(), Fault> {
     let name = &params.name;
@@ -239,10 +259,8 @@ fn keep(params: &Params, slot: &Slot) -> Result<(), Fault> {
             format!("the slot `{name}` has lost WAL that its reader still needs"),
         )
         .note("the limit `max_slot_wal_keep_size` was exceeded while the reader was away or too slow")
-        .hint(format!(
-            "make the standby anew (`postgresql_standby` with `rebuild: true`) after dropping the slot with \
-                 `postgresql_slot: {{name: {name}, state: absent}}` and making it again"
-        )));
+        .hint("its standby has to be made anew: `-e postgresql_rebuild=HOST` with the role `replication`")
+        .hint("in tasks of your own: `rebuild: true` here and on its `postgresql_standby`"));
     }
     if params.logical {
         for (param, found, wanted) in [
