@@ -2,6 +2,7 @@
 
 mod args;
 mod certs;
+mod confirm;
 mod doc;
 mod extra_vars;
 mod facts;

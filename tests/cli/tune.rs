@@ -193,3 +193,45 @@ fn every_format_can_be_read_by_what_it_is_for() {
     assert!(of("conf").contains("\nshared_buffers = 2GB\n"));
     assert!(of("sql").contains("\nALTER SYSTEM SET shared_buffers = '2GB';\n"));
 }
+
+#[test]
+fn pools_that_fit_are_planned_with_the_settings_and_others_are_refused() {
+    let base = "tune --dry-run --ram 16GB --cpus 4 --connections 300 --workload oltp";
+    let shown = run(&format!("{base} --pool-pairs 39 --direct 35 --monitoring 12"));
+    for said in [
+        "300 connections, 281 active",
+        "PgBouncer: 6 × 39 pairs × 1 PgBouncers = 234 of 250 server connections: 6.8 % headroom",
+        "  default_pool_size   6 ",
+        "  LimitNOFILE         568 ",
+    ] {
+        assert!(shown.contains(said), "wants `{said}`\n{shown}");
+    }
+    let refused = run(&format!("{base} --pool-pairs 39 --pool-size 30 --pool-reserve 10"));
+    insta::assert_snapshot!(refused, @"
+    exit 1
+    -- stderr
+    error: the pools could ask for 1560 server connections, and 290 are theirs
+     = 30 of each pool + 10 reserve, × 39 pairs of database and user × 1 PgBouncers = 1560
+     = 300 - 3 (superuser_reserved_connections) - 5 (direct) - 2 (monitoring) = 290
+     = option: --pool-pairs
+     = help: 1570 connections of the server (--connections 1570), if its RAM carries them
+     = help: fewer pairs: one user for services that share a database
+    ");
+    let explained = run(&format!("{base} --pool-pairs 20 --explain default_pool_size"));
+    assert!(explained.contains("default_pool_size = 14\n  why      290 for 20 pairs"), "{explained}");
+    // Fewer at work, more memory for each.
+    let json = |words: &str| -> serde_json::Value {
+        let shown = run(&format!("{base} --format json {words}"));
+        let body = shown.split_once("-- stdout\n").expect("output").1;
+        serde_json::from_str(body.split("-- stderr").next().unwrap_or_default()).expect("JSON")
+    };
+    let pooled = json("--pool-pairs 10 --pool-size 4");
+    assert_eq!(pooled["pgbouncer"]["demand"], 40);
+    assert_eq!(pooled["tuning"]["active"], 47);
+    assert!(json("")["pgbouncer"].is_null());
+    for format in ["conf", "sql"] {
+        let shown = run(&format!("{base} --pool-pairs 10 --format {format}"));
+        let mark = if format == "sql" { "--" } else { "#" };
+        assert!(shown.contains(&format!("{mark} PgBouncer: ")), "{shown}");
+    }
+}

@@ -3,7 +3,7 @@
 use ishprov::lab::{Connection, Lab, LabHost, LabOptions};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -103,6 +103,28 @@ impl Bench {
         eprintln!("{arguments:?}: {:.1} s, exit {}", started.elapsed().as_secs_f64(), ran.code);
         assert!(!ran.stderr.contains("panicked at"), "{}", ran.stderr);
         ran
+    }
+
+    /// The same, ended by SIGKILL when a line that begins so has come.
+    pub fn killed_at(&self, line: &str, arguments: &[&str]) {
+        let any = self.connections.values().next().expect("a host");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ishprov"))
+            .args(arguments)
+            .args(["-i", "inventory", "--private-key"])
+            .arg(&any.private_key)
+            .arg("--known-hosts")
+            .arg(&any.known_hosts)
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program runs");
+        let mut said = BufReader::new(child.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
+        let came = said.any(|text| text.starts_with(line));
+        child.kill().expect("it is ended");
+        child.wait().expect("it ends");
+        assert!(came, "`{line}` never came");
     }
 
     /// The same with a person at a terminal who types `answer`; what the terminal showed.

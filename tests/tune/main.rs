@@ -32,6 +32,7 @@ fn lab_settings_are_shown_applied_and_taken_back() {
     what_takes_a_reload_restarts_nothing(&bench);
     what_takes_a_restart_restarts_each_server_once(&bench);
     undo_brings_back_what_was(&bench);
+    what_was_before_a_killed_attempt_comes_back(&bench);
     lowering_reaches_standbys_in_a_second_pass(&bench);
     young_statistics_prove_nothing(&bench);
     what_keeps_a_server_from_starting_is_taken_back(&bench);
@@ -158,6 +159,34 @@ fn undo_brings_back_what_was(bench: &Bench) {
     }
     assert_eq!(bench.sql(PRIMARY, "SELECT state FROM pg_stat_replication"), "streaming");
     bench.ishprov(&["tune", "--undo", "--yes"]).code(2).says("it was undone already");
+}
+
+fn what_was_before_a_killed_attempt_comes_back(bench: &Bench) {
+    bench.vars(BASE);
+    bench.ishprov(&["tune", "--yes"]).code(0);
+    let before = BOTH.map(|host| conf(bench, host));
+    bench.vars(&BASE.replace("100", "110"));
+    bench.killed_at("PLAY [servers]", &["tune", "--yes"]);
+    for (host, before) in BOTH.iter().zip(&before) {
+        assert_ne!(conf(bench, host), *before, "{host}: the file was written, and nothing restarted");
+    }
+    // The next attempt does not take what the killed one has left for what was before.
+    bench.vars(&BASE.replace("100", "105"));
+    bench.ishprov(&["tune", "--yes"]).code(0);
+    assert_eq!(bench.sql(STANDBY, "SHOW max_connections"), "105");
+    // An undo that fails on the way can be given again; a host with nothing to take back does not stand in its way.
+    let broken = "/etc/postgresql/15/main/conf.d/99-broken.conf";
+    bench.write(STANDBY, broken, "work_mem = much\n");
+    bench.ishprov(&["tune", "--undo", "--yes"]).code(2).says("99-broken.conf");
+    bench.sh(STANDBY, &format!("rm {broken}"));
+    bench.ishprov(&["tune", "--undo", "--yes"]).code(0);
+    for (host, before) in BOTH.iter().zip(&before) {
+        assert_eq!(conf(bench, host), *before, "{host}");
+        assert_eq!(bench.sql(host, "SHOW max_connections"), "100", "{host}");
+        assert_eq!(bench.sh(host, &format!("ls {CONF}.*; true")), "", "{host}: nothing is left");
+    }
+    bench.vars(BASE);
+    quiet(bench);
 }
 
 fn lowering_reaches_standbys_in_a_second_pass(bench: &Bench) {

@@ -37,6 +37,36 @@ pub struct TuneArgs {
     /// Connections that work at the same time: what the pools in front can open (default: all).
     #[arg(long, value_name = "NUMBER")]
     pub active: Option<u64>,
+    /// Plan PgBouncer's pools for so many pairs of database and user; what they can open is what can be active.
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        requires = "connections",
+        requires = "dry_run",
+        conflicts_with = "active"
+    )]
+    pub pool_pairs: Option<u64>,
+    /// PgBouncers in front of the same server.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, requires = "pool_pairs")]
+    pub pool_instances: u64,
+    /// `default_pool_size` (default: the part that is each pair's).
+    #[arg(long, value_name = "NUMBER", requires = "pool_pairs")]
+    pub pool_size: Option<u64>,
+    /// `reserve_pool_size`.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, requires = "pool_pairs")]
+    pub pool_reserve: u64,
+    /// `min_pool_size`.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, requires = "pool_pairs")]
+    pub pool_min: u64,
+    /// Connections that go past the pools: backups, migrations, people.
+    #[arg(long, value_name = "NUMBER", default_value_t = 5, requires = "pool_pairs")]
+    pub direct: u64,
+    /// Connections of monitoring.
+    #[arg(long, value_name = "NUMBER", default_value_t = 2, requires = "pool_pairs")]
+    pub monitoring: u64,
+    /// `max_client_conn`: clients of one PgBouncer.
+    #[arg(long, value_name = "NUMBER", requires = "pool_pairs")]
+    pub max_clients: Option<u64>,
     /// Kind of work: web, oltp, dw, mixed or desktop (default: what the inventory or the file in force says, else mixed).
     #[arg(long, value_name = "KIND")]
     pub workload: Option<Workload>,

@@ -5,13 +5,13 @@ use super::hosts::{self, Reached};
 use super::plan::{Plan, Row, Step};
 use super::{refuse, show};
 use crate::cli::args::{RunArgs, TuneArgs};
+use crate::cli::confirm::agreed;
 use crate::cli::{exit, run};
 use crate::cluster::Live;
 use crate::cluster::tune::{disk, disk_file};
 use crate::console::Screen;
 use crate::diag::Diagnostic;
 use serde_json::{Map, Value, json};
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 const CHECK: &str = include_str!("check.yaml");
 const APPLY: &str = include_str!("apply.yaml");
@@ -48,7 +48,7 @@ pub async fn apply(args: &TuneArgs, screen: &Screen) -> i32 {
     screen.line("");
     order(&reached.plans).iter().for_each(|line| screen.line(line));
     lasting(args).iter().for_each(|line| screen.line(line));
-    if let Err(code) = agreed(args, screen, "Apply this?") {
+    if let Err(code) = agreed(args.yes, screen, "Apply this?") {
         return code;
     }
     let vars = vars(&reached);
@@ -66,7 +66,7 @@ pub async fn apply(args: &TuneArgs, screen: &Screen) -> i32 {
         }
         code => {
             screen.aside("\nThat failed: the settings of before come back.");
-            match play(args, screen, &reached, UNDO, &vars).await {
+            match play(args, screen, &reached, UNDO, &undoing(&vars, true)).await {
                 exit::OK => screen.aside("Undone: the servers run with the settings they had before."),
                 _ => screen.aside(
                     "error: the settings of before could not be brought back everywhere; what failed is said above, and \
@@ -89,11 +89,17 @@ pub async fn undo(args: &TuneArgs, screen: &Screen) -> i32 {
         "The settings from before the last change come back on {}, by the same reloads and restarts.",
         hosts.join(", ")
     ));
-    if let Err(code) = agreed(args, screen, "Undo?") {
+    if let Err(code) = agreed(args.yes, screen, "Undo?") {
         return code;
     }
-    let vars = vars(&reached);
-    play(args, screen, &reached, UNDO, &vars).await
+    play(args, screen, &reached, UNDO, &undoing(&vars(&reached), false)).await
+}
+
+/// Variables of the play that takes back: with `attempt` only what an attempt that did not end has changed.
+fn undoing(vars: &Value, attempt: bool) -> Value {
+    let mut vars = vars.clone();
+    vars["tune_attempt"] = json!(attempt);
+    vars
 }
 
 /// What must be put right before anything is applied.
@@ -185,31 +191,6 @@ fn lasting(args: &TuneArgs) -> Option<String> {
     (!said.is_empty()).then(|| {
         format!("`ishprov run` goes by the inventory: to keep this, it has to say {} there.", said.join(", "))
     })
-}
-
-/// A yes, by the command line or at the terminal.
-fn agreed(args: &TuneArgs, screen: &Screen, question: &str) -> Result<(), i32> {
-    if args.yes {
-        return Ok(());
-    }
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
-        return Err(refuse(
-            screen,
-            Diagnostic::error("tune", "nobody can be asked here: standard input is no terminal")
-                .hint("`--yes` applies without asking; `--dry-run` only shows"),
-        ));
-    }
-    let mut out = std::io::stdout();
-    let _ = write!(out, "{question} [y/N] ");
-    let _ = out.flush();
-    let mut answer = String::new();
-    let read = stdin.lock().read_line(&mut answer);
-    if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
-        return Ok(());
-    }
-    screen.line("Nothing was touched.");
-    Err(exit::OK)
 }
 
 /// What the built-in plays know of each host.
@@ -307,7 +288,9 @@ async fn play(args: &TuneArgs, screen: &Screen, reached: &Reached, text: &'stati
 
 /// Whether the servers have what was decided, asked anew.
 async fn in_force(args: &TuneArgs, screen: &Screen) -> i32 {
-    let reached = match hosts::plans(args, screen).await {
+    // By the disk's record of just now: measured once more it could come out as another kind.
+    let args = TuneArgs { probe_disk: false, ..args.clone() };
+    let reached = match hosts::plans(&args, screen).await {
         Ok(reached) => reached,
         Err(code) => return code,
     };
@@ -320,7 +303,17 @@ async fn in_force(args: &TuneArgs, screen: &Screen) -> i32 {
             .collect();
         let pending = live(plan).map_or(0, |live| live.pending.len());
         if missing.is_empty() && pending == 0 {
-            screen.line(&format!("{}: {} settings are in force, none waits", plan.host, plan.rows().len()));
+            let rows = plan.rows();
+            let ours = rows.iter().filter(|row| row.takes == Step::Nothing).count();
+            screen.line(&format!("{}: {ours} settings are in force, none waits", plan.host));
+            for row in &rows {
+                if let Step::Overridden(file) = &row.takes {
+                    screen.line(&format!(
+                        "{}: `{}` stays {}, not {}: `{file}` has the last word",
+                        plan.host, row.name, row.now, row.proposed
+                    ));
+                }
+            }
             continue;
         }
         let message =

@@ -91,7 +91,13 @@ pub async fn plans(args: &TuneArgs, screen: &Screen) -> Result<Reached, i32> {
     }
     let mut answers = Vec::new();
     while let Some(joined) = tasks.join_next().await {
-        answers.extend(joined.ok());
+        match joined {
+            Ok(answer) => answers.push(answer),
+            Err(error) => {
+                let message = format!("a host's task ended before it was through: {error}");
+                return Err(refuse(screen, Diagnostic::error("tune", message)));
+            }
+        }
     }
     answers.sort_by_key(|(index, ..)| *index);
     let (mut measured, mut members, mut disks, mut code) = (Vec::new(), Vec::new(), Vec::new(), exit::OK);
@@ -161,16 +167,29 @@ fn wish(world: &mut World, host: &str, args: &TuneArgs) -> Wish {
     };
     let version = var("postgresql_version").and_then(|(value, _)| text(&value));
     let cluster = var("postgresql_cluster_name").and_then(|(value, _)| text(&value));
+    let mut wrong = Vec::new();
+    let mut misshapen = |name: &str, wanted: &str, span| {
+        let mut diagnostic = Diagnostic::error("bad-variable", format!("`{name}` is no {wanted}"));
+        diagnostic.span = span;
+        wrong.push(diagnostic.host(host));
+    };
     let settings = match var("postgresql_settings") {
         Some((Value::Object(settings), _)) => settings,
-        _ => Map::new(),
+        None | Some((Value::Null, _)) => Map::new(),
+        Some((_, span)) => {
+            misshapen("postgresql_settings", "mapping of settings to values", span);
+            Map::new()
+        }
     };
     let preload = match var("postgresql_preload") {
         Some((Value::Array(libraries), _)) => Some(libraries.iter().filter_map(text).collect()),
-        _ => None,
+        None | Some((Value::Null, _)) => None,
+        Some((_, span)) => {
+            misshapen("postgresql_preload", "list of libraries", span);
+            None
+        }
     };
     let said = [var("postgresql_workload"), var("postgresql_max_connections"), var("postgresql_active")];
-    let mut wrong = Vec::new();
     let mut count = |said: &Option<(Value, Option<crate::diag::Span>)>, name: &str| {
         let (value, span) = said.as_ref()?;
         let number = text(value).and_then(|text| text.trim().parse::<u64>().ok()).map(small);

@@ -6,6 +6,7 @@ mod compare;
 mod explain;
 mod hosts;
 mod plan;
+mod pools;
 pub mod probe;
 mod show;
 mod stats;
@@ -56,6 +57,10 @@ pub async fn tune(mut args: TuneArgs) -> i32 {
                 .hint("`-i INVENTORY` names hosts; `-i localhost,` is this machine"),
         );
     }
+    let pools = match pools::plan(&mut args) {
+        Ok(pools) => pools,
+        Err(refusal) => return refuse(&screen, no_way(refusal)),
+    };
     let (mut plans, seen) = match plans(&args, &screen).await {
         Ok(found) => found,
         Err(code) => return code,
@@ -65,6 +70,12 @@ pub async fn tune(mut args: TuneArgs) -> i32 {
         if let Some((_, seen)) = seen.iter().find(|(host, _)| *host == plan.host) {
             verdicts.push((seen, stats::adjust_plan(plan, seen)));
         }
+    }
+    if let (Some(name), Some(pools)) = (&args.explain, &pools)
+        && let Some(lines) = pools::explain(pools, name)
+    {
+        lines.iter().for_each(|line| screen.line(line));
+        return exit::OK;
     }
     if let Some(name) = &args.explain {
         return match explain::lines(&plans, name) {
@@ -79,7 +90,7 @@ pub async fn tune(mut args: TuneArgs) -> i32 {
         compare::lines(&plans, screen.width()).iter().for_each(|line| screen.line(line));
         return exit::OK;
     }
-    show::plans(&args, &plans, &screen);
+    show::plans(&args, &plans, pools.as_ref(), &screen);
     if args.format == TuneFormat::Table {
         let found: Vec<_> =
             plans.iter().zip(&verdicts).map(|(plan, (seen, verdict))| (plan, *seen, verdict)).collect();
@@ -134,6 +145,8 @@ fn option(input: &str) -> Option<&'static str> {
         "ram" => "--ram",
         "cpus" => "--cpus",
         "active" => "--active",
+        "pairs" => "--pool-pairs",
+        "min" => "--pool-min",
         _ => return None,
     })
 }

@@ -1,26 +1,42 @@
 //! Prints plans: as a table for people, as a file, as statements, as data.
 
 use super::plan::{Plan, Row, Step};
+use super::pools;
 use crate::cli::args::{TuneArgs, TuneFormat};
 use crate::console::Screen;
-use crate::tuner::{DiskKind, Setting, Takes, Value as Wanted, render_conf};
+use crate::tuner::{DiskKind, PoolPlan, Setting, Takes, Value as Wanted, render_conf};
 use serde_json::{Map, Value, json};
 
 /// Shows what was decided, in the wanted format.
-pub fn plans(args: &TuneArgs, plans: &[Plan], screen: &Screen) {
+pub fn plans(args: &TuneArgs, plans: &[Plan], pools: Option<&PoolPlan>, screen: &Screen) {
+    let commented = |mark: &str| {
+        pools
+            .map(pools::lines)
+            .unwrap_or_default()
+            .iter()
+            .for_each(|line| screen.line(format!("{mark} {line}").trim_end()))
+    };
     match args.format {
-        TuneFormat::Table => tables(plans, args.all, screen),
+        TuneFormat::Table => {
+            tables(plans, args.all, screen);
+            if let Some(pools) = pools {
+                screen.line("");
+                pools::lines(pools).iter().for_each(|line| screen.line(line));
+            }
+        }
         TuneFormat::Conf => {
             for plan in plans {
                 screen.line(file(plan).trim_end());
             }
+            commented("#");
         }
         TuneFormat::Sql => {
             for plan in plans {
                 screen.line(statements(plan).trim_end());
             }
+            commented("--");
         }
-        TuneFormat::Json | TuneFormat::Yaml => screen.line(data(args.format, plans).trim_end()),
+        TuneFormat::Json | TuneFormat::Yaml => screen.line(data(args.format, plans, pools).trim_end()),
     }
 }
 
@@ -46,10 +62,14 @@ pub fn heading(plan: &Plan) -> String {
     format!("{name}{}", describe(plan))
 }
 
-fn data(format: TuneFormat, plans: &[Plan]) -> String {
+fn data(format: TuneFormat, plans: &[Plan], pools: Option<&PoolPlan>) -> String {
     let one = |plan: &Plan| {
-        json!({ "input": plan.input, "tuning": plan.tuning, "now": plan.measured.settings,
-                "set_by_the_inventory": plan.overrides.iter().cloned().collect::<std::collections::BTreeMap<_, _>>() })
+        let mut value = json!({ "input": plan.input, "tuning": plan.tuning, "now": plan.measured.settings,
+                "set_by_the_inventory": plan.overrides.iter().cloned().collect::<std::collections::BTreeMap<_, _>>() });
+        if let Some(pools) = pools {
+            value["pgbouncer"] = json!(pools);
+        }
+        value
     };
     let value = match plans {
         [plan] if plan.host.is_empty() => one(plan),
