@@ -7,7 +7,7 @@ mod vault;
 
 pub use certs::{
     CertsCommand, CertsExport, CertsExportArgs, CertsInitArgs, CertsIssueArgs, CertsRevokeArgs,
-    CertsStatusArgs, CertsVerifyArgs,
+    CertsRotateArgs, CertsStatusArgs, CertsVerifyArgs,
 };
 pub use lab::{
     LabCommand, LabFault, LabFaultArgs, LabMakeArgs, LabNameArgs, LabRunArgs, LabSshArgs, LabUpArgs,
@@ -86,6 +86,9 @@ pub struct InventoryArgs {
     /// Ask for the vault password, whatever file is named.
     #[arg(long)]
     pub ask_vault_pass: bool,
+    /// The vault password, when it was asked for already.
+    #[arg(skip)]
+    pub vault_password: Option<Secret>,
 }
 
 /// How to reach hosts.

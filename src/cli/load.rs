@@ -77,6 +77,9 @@ pub fn world(args: &InventoryArgs, site: Option<&Path>, may_write: bool) -> Worl
 }
 
 fn vault_password(args: &InventoryArgs, diags: &mut Vec<Diagnostic>) -> Option<Secret> {
+    if args.vault_password.is_some() {
+        return args.vault_password.clone();
+    }
     if args.ask_vault_pass {
         return match super::vault::ask_password("Vault password: ") {
             Ok(password) => Some(password),
@@ -418,6 +421,19 @@ impl World {
             ConnectionKind::OpenSsh => TransportKind::OpenSsh,
             ConnectionKind::Ssh | ConnectionKind::Native => TransportKind::Native,
         };
+        endpoint.ssh_args = connection.ssh_args.clone();
+        for (name, set) in [
+            ("ansible_ssh_executable", connection.ssh_executable.is_some()),
+            ("ansible_become_exe", connection.become_exe.is_some()),
+            ("ansible_become_flags", connection.become_flags.is_some()),
+        ] {
+            if set {
+                let message = format!(
+                    "`{name}` has no effect: programs are found by their names, called without flags of yours"
+                );
+                self.diags.push(Diagnostic::warning("no-effect", message).host(host));
+            }
+        }
         endpoint.address = connection.address.clone();
         endpoint.port = connection.port;
         endpoint.user = args.user.clone().or(connection.user.clone());

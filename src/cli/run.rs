@@ -3,7 +3,7 @@
 use super::args::{OutputKind, RunArgs};
 use super::exit;
 use super::load::World;
-use crate::console::{Console, JsonConsole, Screen, TextConsole};
+use crate::console::{Console, JsonConsole, Screen, SilentConsole, TextConsole};
 use crate::diag::{Diagnostic, Severity, joined_by_host};
 use crate::engine::{self, Event, Local, Options, Report, Shared, Site, Stop};
 use crate::plan::{Binder, Echo, HostLint, Op, PlayPlan, Tags, lint_handlers, lint_host, merge};
@@ -188,8 +188,22 @@ pub async fn go_and_report(ready: Ready, args: &RunArgs, screen: Screen, verify:
     if verify && code == exit::OK && !cluster.problems.is_empty() { exit::FAILED } else { code }
 }
 
+/// Runs what was prepared without a word of what it does; its report, with every failure in it.
+pub async fn go_quietly(ready: Ready, args: &RunArgs) -> Report {
+    go_with(ready, args, Box::new(SilentConsole)).await
+}
+
 /// Runs what was prepared.
 async fn go(ready: Ready, args: &RunArgs, screen: Screen) -> Report {
+    let masker = ready.world.library.masker().clone();
+    let console: Box<dyn Console> = match screen.json {
+        true => Box::new(JsonConsole::new(screen, masker)),
+        false => Box::new(TextConsole::new(screen, masker, args.check)),
+    };
+    go_with(ready, args, console).await
+}
+
+async fn go_with(ready: Ready, args: &RunArgs, mut console: Box<dyn Console>) -> Report {
     let Ready { world, plays, setups } = ready;
     let (events, mut queue) = tokio::sync::mpsc::unbounded_channel();
     let stop = Stop::default();
@@ -213,11 +227,6 @@ async fn go(ready: Ready, args: &RunArgs, screen: Screen) -> Report {
         stop: stop.clone(),
         ids: AtomicUsize::new(0),
     });
-    let masker = world.library.masker().clone();
-    let mut console: Box<dyn Console> = match screen.json {
-        true => Box::new(JsonConsole::new(screen, masker)),
-        false => Box::new(TextConsole::new(screen, masker, args.check)),
-    };
     let library = Arc::clone(&world.library);
     let drawing = tokio::spawn(async move {
         while let Some(event) = queue.recv().await {

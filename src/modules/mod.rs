@@ -68,6 +68,7 @@ mod timezone;
 mod tls;
 mod tls_ca;
 mod tls_cert;
+mod tls_key;
 mod ufw;
 mod ufw_guard;
 mod ufw_rule;
@@ -333,6 +334,7 @@ pub static MODULES: &[&dyn AnyModule] = table![
     timezone::Timezone,
     tls_ca::TlsCa,
     tls_cert::TlsCert,
+    tls_key::TlsKey,
     ufw::Ufw,
     user::User,
     wait_for::WaitFor,

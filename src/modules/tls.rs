@@ -1,5 +1,7 @@
 //! What the modules of certificates share.
 
+use super::attrs::Attrs;
+use super::mode::Mode;
 use super::{Args, Kind, Param};
 use crate::diag::Fault;
 use crate::pki::KeyKind;
@@ -28,6 +30,25 @@ pub fn dir(args: &Args) -> Result<String, Fault> {
             .hint("a folder beside the site, `pki`, or an absolute path"));
     }
     Ok(trimmed.to_owned())
+}
+
+/// Reads `mode`, `owner` and `group` of a private key. PostgreSQL and libpq refuse others: a group may read a key of
+/// root's only.
+pub fn key_attrs(args: &Args) -> Result<Attrs, Fault> {
+    let owner = args.str("owner").unwrap_or_else(|| "postgres".to_owned());
+    let mut attrs = Attrs::decode(args)?;
+    attrs.mode = attrs.mode.or_else(|| Mode::parse("0600"));
+    let mode = attrs.new_mode(false);
+    if mode & 0o137 != 0 || (mode & 0o040 != 0 && owner != "root") {
+        return Err(Fault::param(
+            "mode",
+            format!("PostgreSQL refuses a private key of mode {mode:04o} and owner {owner}"),
+        )
+        .hint("0600, or 0640 with `owner: root` and the server's group"));
+    }
+    attrs.group = Some(attrs.group.unwrap_or_else(|| owner.clone()));
+    attrs.owner = Some(owner);
+    Ok(attrs)
 }
 
 /// Reads `key_type`.

@@ -1,6 +1,7 @@
 //! A certificate and its private key on a host, issued by the CA of `tls_ca`.
 //!
-//! The key is made for this host, travels to it over the connection, and is not kept on the control machine. A
+//! The key is made for this host, travels to it over the connection, and is not kept on the control machine. With
+//! `key_origin: host` it never travels: `tls_key` makes it there, and its certificate request is signed here. A
 //! certificate that is valid, holds the names asked for, comes from the CA and belongs to the key is never issued
 //! again; it is renewed 30 days before its end, and at once when it was revoked (`ishprov certs revoke`). The
 //! certificate (which is public) is recorded in `DIR/issued/HOST-NAME.crt` and `DIR/index/SERIAL.json`.
@@ -9,9 +10,12 @@
 //! the PostgreSQL role it logs in as; `sans` then tell certificates of several hosts for one role apart. `ca_path` puts
 //! what the host shall trust beside it: `DIR/ca-bundle.crt` where that exists (while one CA takes the place of
 //! another), else `DIR/ca.crt`. `crl_path` puts the list of revoked certificates there, `DIR/crl.pem`, once there is
-//! one: the server's `ssl_crl_file`.
+//! one: the server's `ssl_crl_file`. It must hold a list of every CA that is trusted, or the server would refuse all.
 //!
-//! The server must be told afterwards: `postgresql_rollout` sees the newer files and reloads it.
+//! A new key and its certificate take the place of the old ones together, so that no reload finds half of them.
+//! Whatever uses the files must be told of new ones: `reload` names the systemd unit, which is reloaded when it runs.
+//! (`postgresql_rollout` sees newer files by itself.) What the task says is kept in `DIR/issued/HOST-NAME.json`:
+//! `ishprov certs rotate` goes by it.
 //! Registers `days_left`, `not_after`, `fingerprint` and `serial`.
 //!
 //! EXAMPLES
@@ -22,6 +26,7 @@
 //!     cert_path: /etc/postgresql/15/main/server.crt
 //!     key_path: /etc/postgresql/15/main/server.key
 //!     ca_path: /etc/postgresql/15/main/ca.crt
+//!     reload: postgresql@15-main
 //! - name: The standby's certificate
 //!   tls_cert:
 //!     usage: client
@@ -33,7 +38,7 @@
 use super::attrs::{AttrDiff, Attrs, Ids};
 use super::instance::{Lines, check_mode};
 use super::tls::{self, pem_time};
-use super::{Args, Change, Kind, Mode, Module, Nature, Param, Spec, Verdict};
+use super::{Args, Change, Kind, Module, Nature, Param, Spec, Verdict};
 use crate::diag::Fault;
 use crate::pki::{self, Ca, CertInfo, LeafPolicy};
 use crate::shell::{
@@ -60,6 +65,14 @@ pub struct Params {
     attrs: Attrs,
     /// `HOST-NAME`
     record: String,
+    /// What the task says, as text of a file.
+    told: String,
+    /// The systemd unit that uses the files.
+    reload: Option<String>,
+    /// The key is made on the host.
+    on_host: bool,
+    /// Serial numbers of certificates that shall go although they are good.
+    replace: Vec<String>,
     check_mode: bool,
 }
 
@@ -70,6 +83,9 @@ pub struct Found {
     /// What `openssl` says of the key: its public half, DER.
     public: Option<Vec<u8>>,
     openssl: bool,
+    /// A certificate request (PEM) of the key on the host that the next certificate is for, and whether that is the one
+    /// that `tls_key` has put beside it.
+    request: Option<(String, bool)>,
     /// Of the key's owner and group; `None` where they are only announced.
     ids: Option<Ids>,
     ca_there: Option<String>,
@@ -80,6 +96,8 @@ pub struct Found {
     crl: Option<String>,
     crl_there: Option<String>,
     recorded: Option<String>,
+    /// What the task said the last time.
+    told: Option<String>,
     password: Option<Secret>,
     new_key: Secret,
     serial: Vec<u8>,
@@ -136,6 +154,18 @@ impl Module for TlsCert {
             Param::new("mode", Kind::Mode, "Mode of the key: 0600, or 0640 with owner root").default("0600"),
             Param::new("days", Kind::Int, "Lifetime").default("365"),
             tls::KEY_TYPE,
+            Param::new(
+                "key_origin",
+                Kind::Choice(&["control", "host"]),
+                "Where the key is made: here, or on the host by `tls_key`",
+            )
+            .default("control"),
+            Param::new("reload", Kind::Str, "The systemd unit to reload after a change, when it runs"),
+            Param::new(
+                "replace",
+                Kind::List,
+                "Serial numbers of certificates to replace although they are good: for `ishprov certs rotate`",
+            ),
         ],
     };
 
@@ -162,20 +192,13 @@ impl Module for TlsCert {
         policy.key_kind = tls::key_type(args)?;
         policy.validate().map_err(in_sans)?;
         let path = |name: &str| super::attrs::path(args, name);
-        let owner = args.str("owner").unwrap_or_else(|| "postgres".to_owned());
-        let mut attrs = Attrs::decode(args)?;
-        attrs.mode = attrs.mode.or_else(|| Mode::parse("0600"));
-        let mode = attrs.new_mode(false);
-        // PostgreSQL and libpq refuse others: a group may read a key of root's only.
-        if mode & 0o137 != 0 || (mode & 0o040 != 0 && owner != "root") {
-            return Err(Fault::param(
-                "mode",
-                format!("PostgreSQL refuses a private key of mode {mode:04o} and owner {owner}"),
-            )
-            .hint("0600, or 0640 with `owner: root` and the server's group"));
+        let attrs = tls::key_attrs(args)?;
+        let reload = args.str("reload");
+        let unit = |c: char| c.is_ascii_alphanumeric() || "-_.@:\\".contains(c);
+        if let Some(name) = reload.as_ref().filter(|name| name.is_empty() || !name.chars().all(unit)) {
+            return Err(Fault::param("reload", format!("`{name}` cannot be the name of a systemd unit"))
+                .hint("like `postgresql@15-main` or `pgbouncer`"));
         }
-        attrs.group = Some(attrs.group.unwrap_or_else(|| owner.clone()));
-        attrs.owner = Some(owner);
         let cert_path = path("cert_path")?.unwrap_or_default();
         let host = args.context("inventory_hostname").and_then(Value::as_str).unwrap_or("host");
         let stem = cert_path.rsplit('/').next().unwrap_or_default();
@@ -192,6 +215,10 @@ impl Module for TlsCert {
             cert_path,
             attrs,
             record,
+            told: told(host, args),
+            reload,
+            on_host: args.str("key_origin").as_deref() == Some("host"),
+            replace: args.list("replace"),
             check_mode: check_mode(args),
         })
     }
@@ -206,6 +233,7 @@ impl Module for TlsCert {
             local(params, "ca-bundle.crt"),
             local(params, "crl.pem"),
             record_ask(params),
+            told_ask(params),
             Ask::Local(LocalAsk::VaultPassword),
             Ask::Local(LocalAsk::NewKey(params.policy.key_kind.to_string())),
             Ask::Local(LocalAsk::Random(pki::SERIAL_LEN)),
@@ -236,6 +264,10 @@ impl Module for TlsCert {
             key: answers.file(&Ask::stat_follow(&params.key_path))?.clone(),
             public: lines.get("public").and_then(|text| base64.decode(text).ok()),
             openssl: lines.get("openssl").is_some(),
+            request: [("request-next", true), ("request", false)].into_iter().find_map(|(name, next)| {
+                let pem = base64.decode(lines.get(name)?).ok()?;
+                Some((String::from_utf8(pem).ok()?, next))
+            }),
             ids,
             ca_there: match &params.ca_path {
                 Some(path) => answers.text(&Ask::content(path))?,
@@ -251,6 +283,7 @@ impl Module for TlsCert {
                 None => None,
             },
             recorded: answers.text(&record_ask(params))?,
+            told: answers.text(&told_ask(params))?,
             password: answers.password(&Ask::Local(LocalAsk::VaultPassword))?.clone(),
             new_key: answers.key(&Ask::Local(LocalAsk::NewKey(params.policy.key_kind.to_string())))?.clone(),
             serial: answers.random(&Ask::Local(LocalAsk::Random(pki::SERIAL_LEN)))?.clone(),
@@ -282,7 +315,10 @@ impl Module for TlsCert {
         let verdict = pki::needs(found.cert.as_deref(), &params.policy, ca_cert, found.now)?;
         let because = match verdict {
             pki::Verdict::Issue { because } => Some(because),
-            pki::Verdict::Keep { .. } => key_fault(found)?.or(revoked(found, ca_cert)?),
+            pki::Verdict::Keep { .. } => match key_fault(found)?.or(revoked(found, ca_cert)?) {
+                None => replaced(params, found)?,
+                because => because,
+            },
         };
         let mut days_left = 0;
         match because {
@@ -294,7 +330,8 @@ impl Module for TlsCert {
                 }
                 if let Some(cert) = &found.cert {
                     days_left = CertInfo::first(cert)?.days_left(found.now);
-                    diff.record = found.recorded.as_ref() != Some(cert);
+                    diff.record =
+                        found.recorded.as_ref() != Some(cert) || found.told.as_ref() != Some(&params.told);
                 }
             }
         }
@@ -302,8 +339,22 @@ impl Module for TlsCert {
         if params.ca_path.is_some() && found.ca_there.as_ref() != Some(trusted) {
             diff.ca = Some(trusted.clone());
         }
-        if params.crl_path.is_some() && found.crl.is_some() && found.crl_there != found.crl {
-            diff.crl = found.crl.clone();
+        if let (Some(_), Some(list)) = (&params.crl_path, &found.crl) {
+            let silent = pki::without_list(trusted, list)?;
+            if !silent.is_empty() {
+                return Err(Fault::param(
+                    "crl_path",
+                    format!(
+                        "`{}/crl.pem` has no list of {}: a server that obeys it would refuse everybody",
+                        params.dir,
+                        silent.join(", ")
+                    ),
+                )
+                .hint("append that CA's own list (PEM) to the file, or leave `crl_path` out"));
+            }
+            if found.crl_there != found.crl {
+                diff.crl = found.crl.clone();
+            }
         }
         let still = diff.attrs.is_empty() && diff.ca.is_none() && diff.crl.is_none();
         if diff.issue.is_none() && still && !diff.record {
@@ -365,13 +416,27 @@ impl Module for TlsCert {
         }
         match &diff.issue {
             Some((_, Some(cert))) => {
-                // A run that ends between both finds a key of another certificate next time, and issues again.
-                actions.push(put(
-                    &params.key_path,
-                    found.new_key.expose(),
-                    Some(params.attrs.new_mode(false)),
-                ));
-                actions.push(put(&params.cert_path, cert, Some(0o644)));
+                // Both are there whole before either takes its place; the key last, so that none is left behind by a
+                // full disk. A run that ends between both moves finds a key of another certificate, and issues again.
+                let cert_new = format!("{}.new", params.cert_path);
+                actions.push(put(&cert_new, cert, Some(0o644)));
+                let key_new = match &found.request {
+                    _ if !params.on_host => {
+                        let key_new = format!("{}.new", params.key_path);
+                        actions.push(put(
+                            &key_new,
+                            found.new_key.expose(),
+                            Some(params.attrs.new_mode(false)),
+                        ));
+                        Some(key_new)
+                    }
+                    Some((_, true)) => Some(format!("{}.next", params.key_path)),
+                    _ => None,
+                };
+                let moved = |from: &str, to: &str| format!("mv -f -- {} {}", quote(from), quote(to));
+                let moves = key_new.map(|from| moved(&from, &params.key_path)).into_iter();
+                let moves: Vec<String> = moves.chain([moved(&cert_new, &params.cert_path)]).collect();
+                actions.push(Action::sh(moves.join(" && ") + "\n"));
                 actions.extend(records(params, cert));
             }
             Some((_, None)) => {}
@@ -381,6 +446,13 @@ impl Module for TlsCert {
                     actions.extend(records(params, cert));
                 }
             }
+        }
+        let touched = diff.issue.is_some() || diff.ca.is_some() || diff.crl.is_some();
+        if let (true, Some(unit)) = (touched, &params.reload) {
+            let unit = quote(unit);
+            actions.push(Action::sh(format!(
+                "if systemctl -q is-active -- {unit}; then systemctl reload -- {unit}; fi\n"
+            )));
         }
         actions
     }
@@ -431,10 +503,27 @@ fn record_ask(params: &Params) -> Ask {
     Ask::Local(LocalAsk::File(record_path(params)))
 }
 
+fn told_path(params: &Params) -> String {
+    format!("{}/issued/{}.json", params.dir, params.record)
+}
+
+fn told_ask(params: &Params) -> Ask {
+    Ask::Local(LocalAsk::File(told_path(params)))
+}
+
+/// What a task says, whichever way it was written, for [`pki::Told`].
+fn told(host: &str, args: &Args) -> String {
+    let own = |name: &&String| !matches!(name.as_str(), "dir" | "replace");
+    let mut names: Vec<&String> = args.values().keys().filter(own).collect();
+    names.sort();
+    let task = names.into_iter().filter_map(|name| Some((name.clone(), args.value(name)?.clone())));
+    pki::Told { host: host.to_owned(), task: task.collect() }.to_text()
+}
+
 /// What the control machine writes down: the record first, since a certificate that no record knows is refused there.
 fn records(params: &Params, cert: &str) -> Vec<Action> {
     let write = |path: String, text: &str| {
-        Action::Local(LocalWrite { path, content: text.as_bytes().into(), mode: 0o644 })
+        Action::Local(LocalWrite { path, content: text.as_bytes().into(), mode: 0o644, new: false })
     };
     let entry = CertInfo::first(cert).ok().map(|info| pki::Entry {
         host: Some(params.host.clone()),
@@ -444,7 +533,8 @@ fn records(params: &Params, cert: &str) -> Vec<Action> {
     });
     let entry =
         entry.map(|entry| write(format!("{}/index/{}", params.dir, entry.file_name()), &entry.to_text()));
-    entry.into_iter().chain([write(record_path(params), cert)]).collect()
+    let told = write(told_path(params), &params.told);
+    entry.into_iter().chain([write(record_path(params), cert), told]).collect()
 }
 
 /// Why a certificate that is good otherwise counts no more.
@@ -454,9 +544,26 @@ fn revoked(found: &Found, ca_cert: &str) -> Result<Option<String>, Fault> {
     Ok(revoked.then(|| "it was revoked".to_owned()))
 }
 
-/// The public half of the key; the key itself never leaves the host.
+/// Why a certificate that is good otherwise goes all the same.
+fn replaced(params: &Params, found: &Found) -> Result<Option<String>, Fault> {
+    let Some(cert) = &found.cert else { return Ok(None) };
+    let serial = CertInfo::first(cert)?.serial;
+    Ok(params.replace.contains(&serial).then(|| "another shall take its place".to_owned()))
+}
+
+/// The public half of the key, and a request for it where it is made on the host; the key itself is not sent.
 fn key_ask(params: &Params) -> Ask {
     let key = quote(&params.key_path);
+    if params.on_host {
+        let next = quote(&format!("{}.next", params.key_path));
+        return Ask::sh(format!(
+            "command -v openssl >/dev/null || exit 0\nprintf 'openssl\\t1\\n'\n\
+             ask() {{ [ -s \"$2\" ] && printf '%s\\t%s\\n' \"$1\" \
+             \"$(openssl req -new -key \"$2\" -subj /CN=request 2>/dev/null </dev/null | base64 | tr -d '\\n')\"; }}\n\
+             ask request-next {next}\n[ -s {key} ] || exit 0\nask request {key}\n\
+             printf 'public\\t%s\\n' \"$(openssl pkey -in {key} -pubout 2>/dev/null </dev/null | grep -v -e '^-' | tr -d '\\n')\"\n"
+        ));
+    }
     Ask::sh(format!(
         "command -v openssl >/dev/null || exit 0\nprintf 'openssl\\t1\\n'\n[ -s {key} ] || exit 0\n\
          printf 'public\\t%s\\n' \"$(openssl pkey -in {key} -pubout 2>/dev/null </dev/null | grep -v -e '^-' | tr -d '\\n')\"\n"
@@ -485,5 +592,15 @@ fn issue(params: &Params, found: &Found, ca_cert: &str) -> Result<String, Fault>
             .hint("restore `ca.key` from a backup")
     })?;
     let ca = Ca::load(ca_cert, &tls::open(key, found.password.as_ref())?)?;
+    if params.on_host {
+        let Some((request, _)) = &found.request else {
+            return Err(Fault::param(
+                "key_path",
+                format!("there is no key `{}` on the host", params.key_path),
+            )
+            .hint(format!("`tls_key: {{path: {}}}` before this task makes it", params.key_path)));
+        };
+        return ca.sign_request(&params.policy, request, tls::array(&found.serial)?, found.now);
+    }
     ca.issue(&params.policy, found.new_key.expose(), tls::array(&found.serial)?, found.now)
 }

@@ -64,21 +64,57 @@ pub fn is_revoked(crl_pem: &str, ca_pem: &str, serial: &str) -> Result<bool, Fau
     match revoked_serials(crl_pem, &CertInfo::first(ca_pem)?) {
         Ok(serials) => Ok(serials.iter().any(|one| one == serial)),
         Err(ListFault::Foreign) => Ok(false),
-        Err(ListFault::Damaged) => {
-            Err(Fault::task("`crl.pem` is damaged: it holds no revocation list")
-                .hint("restore it from a backup"))
-        }
+        Err(ListFault::Damaged) => Err(damaged()),
     }
 }
 
-/// Serial numbers in a list that `ca` signed.
+/// The lists of `crl_pem` that another CA than `ca` signed, followed by `own`, its new one. While one CA takes the place
+/// of another, and below an intermediate, a server needs the list of each CA that it trusts.
+///
+/// # Errors
+/// The text holds something that is no list.
+pub fn with_list(crl_pem: &str, ca: &CertInfo, own: &str) -> Result<String, Fault> {
+    let foreign = |der: &&CertificateRevocationListDer<'static>| serials(der, ca).is_err();
+    let kept = lists(crl_pem).map_err(|_| damaged())?;
+    let kept = kept.iter().filter(foreign).map(|der| super::key::encode_pem("X509 CRL", der));
+    Ok(kept.chain([own.to_owned()]).collect())
+}
+
+/// The CAs of a bundle (PEM) that none of the lists (PEM) is from. OpenSSL, told to obey lists, refuses everybody below
+/// such a CA (`X509_V_FLAG_CRL_CHECK_ALL`, which PostgreSQL sets for `ssl_crl_file`).
+///
+/// # Errors
+/// Either text cannot be read.
+pub fn without_list(bundle: &str, crl_pem: &str) -> Result<Vec<String>, Fault> {
+    let lists = lists(crl_pem).map_err(|_| damaged())?;
+    let cas = CertInfo::all(bundle)?;
+    let silent = cas.into_iter().filter(|ca| lists.iter().all(|der| serials(der, ca).is_err()));
+    Ok(silent.map(|ca| ca.subject).collect())
+}
+
+/// Serial numbers in the list that `ca` signed, among those of a text.
 pub(super) fn revoked_serials(crl_pem: &str, ca: &CertInfo) -> Result<Vec<String>, ListFault> {
-    let der =
-        CertificateRevocationListDer::from_pem_slice(crl_pem.as_bytes()).map_err(|_| ListFault::Damaged)?;
-    let (_, list) = CertificateRevocationList::from_der(&der).map_err(|_| ListFault::Damaged)?;
+    let lists = lists(crl_pem)?;
+    lists.iter().find_map(|der| serials(der, ca).ok()).ok_or(ListFault::Foreign)
+}
+
+fn lists(crl_pem: &str) -> Result<Vec<CertificateRevocationListDer<'static>>, ListFault> {
+    let found: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(crl_pem.as_bytes()).collect();
+    let found = found.map_err(|_| ListFault::Damaged)?;
+    let sound = found.iter().all(|der| CertificateRevocationList::from_der(der).is_ok());
+    if found.is_empty() || !sound { Err(ListFault::Damaged) } else { Ok(found) }
+}
+
+/// Serial numbers of one list, when `ca` signed it.
+fn serials(der: &CertificateRevocationListDer<'_>, ca: &CertInfo) -> Result<Vec<String>, ListFault> {
+    let (_, list) = CertificateRevocationList::from_der(der).map_err(|_| ListFault::Damaged)?;
     let (_, authority) = X509Certificate::from_der(&ca.der).map_err(|_| ListFault::Damaged)?;
     list.verify_signature(authority.public_key()).map_err(|_| ListFault::Foreign)?;
     Ok(list.iter_revoked_certificates().map(|one| super::inspect::hex(&one.serial().to_bytes_be())).collect())
+}
+
+fn damaged() -> Fault {
+    Fault::task("`crl.pem` is damaged: it holds no revocation list").hint("restore it from a backup")
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

@@ -20,14 +20,16 @@ mod key;
 mod keygen;
 mod leaf;
 mod policy;
+mod rotation;
 mod state;
 
 pub use bundle::{contains, join, trusts, without};
 pub use ca::{Ca, CaVerdict, ca_needs};
-pub use crl::is_revoked;
+pub use crl::{is_revoked, with_list, without_list};
 pub use inspect::CertInfo;
 pub use key::{key_kind, key_matches, public_key_pem};
 pub use keygen::generate_key;
 pub use leaf::{Verdict, needs, needs_with_key};
 pub use policy::{BACKDATE, CaPolicy, KEY_MODE, KeyKind, LeafPolicy, Permit, SERIAL_LEN, San, Usage};
+pub use rotation::{Phase, Rotation, Told, hanging_on, successor, to_replace};
 pub use state::{Entry, Files, State, stamp};

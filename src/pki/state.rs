@@ -114,9 +114,12 @@ impl Entry {
 
     /// Whether it was revoked and `ca` has to say so: a CA has no say in what another one issued.
     pub fn listed_by(&self, ca: &CertInfo) -> bool {
-        let another =
-            ca.subject_key_id.as_ref().is_some_and(|id| !self.issuer.is_empty() && *id != self.issuer);
-        self.revoked.is_some() && !another
+        self.revoked.is_some() && self.is_of(ca)
+    }
+
+    /// Whether `ca` issued it, as far as that is known.
+    pub fn is_of(&self, ca: &CertInfo) -> bool {
+        ca.subject_key_id.as_ref().is_none_or(|id| self.issuer.is_empty() || *id == self.issuer)
     }
 
     /// Whether its life is over at `now`.

@@ -70,34 +70,45 @@ impl Bench {
         self.connections[host].address.to_string()
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// A file of the site.
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// `ishprov run site.yaml -i inventory` with these arguments more.
     pub fn run(&self, arguments: &[&str]) -> Ran {
+        self.of(&[&["run", "site.yaml"], arguments].concat())
+    }
+
+    /// What a command comes to.
+    pub fn of(&self, arguments: &[&str]) -> Ran {
         let started = Instant::now();
-        let output = self.command(arguments).output().expect("the program runs");
+        let output = self.program(arguments).output().expect("the program runs");
         let ran = Ran {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         };
-        eprintln!("run {arguments:?}: {:.1} s, exit {}", started.elapsed().as_secs_f64(), ran.code);
+        eprintln!("{arguments:?}: {:.1} s, exit {}", started.elapsed().as_secs_f64(), ran.code);
         assert!(!ran.stderr.contains("panicked at"), "{}", ran.stderr);
         ran
     }
 
     /// The command of [`Self::run`].
     pub fn command(&self, arguments: &[&str]) -> Command {
+        self.program(&[&["run", "site.yaml"], arguments].concat())
+    }
+
+    /// Any command that takes the inventory, in the folder of the site.
+    pub fn program(&self, arguments: &[&str]) -> Command {
         let any = self.connections.values().next().expect("a host");
         let mut command = Command::new(env!("CARGO_BIN_EXE_ishprov"));
         command
-            .args(["run", "site.yaml", "-i", "inventory", "--private-key"])
+            .args(arguments)
+            .args(["-i", "inventory", "--private-key"])
             .arg(&any.private_key)
             .arg("--known-hosts")
             .arg(&any.known_hosts)
-            .args(arguments)
             .current_dir(self.dir.path())
             .stdin(Stdio::null());
         command

@@ -13,7 +13,7 @@ const MOMENTS: [(&str, u64); 10] = [
     ("common : packages", 0),
     ("firewall : package", 0),
     ("tls : folder", 0),
-    ("tls : the server's certificate", 0),
+    ("tls : certificates", 0),
     ("postgresql : no cluster of the package's own making", 3000),
     ("postgresql : the settings this host can carry", 500),
     ("postgresql : settings", 0),

@@ -18,6 +18,13 @@ pub enum CertsCommand {
     Status(CertsStatusArgs),
     /// Connect to every server as a client would: chain, names, protocol version.
     Verify(CertsVerifyArgs),
+    /// Put new certificates in the place of the ones that hosts have, or a new CA in the place of the old one.
+    ///
+    /// One host at a time, standbys before their primary, by reload alone: no server restarts and no connection ends.
+    /// With `--ca` in three phases: hosts trust both CAs; they get certificates of the new one; they trust the new one
+    /// alone. Between two phases every login that should work is proven to. A rotation that was broken off goes on
+    /// where it was when the same command is given again.
+    Rotate(CertsRotateArgs),
     /// Revoke certificates, by serial number or by name.
     ///
     /// `crl.pem` then lists them; `tls_cert` with `crl_path` hands it to hosts, whose server obeys it with `ssl_crl_file`.
@@ -139,6 +146,44 @@ pub struct CertsVerifyArgs {
     /// Only these hosts (a pattern).
     #[arg(short, long, value_name = "PATTERN")]
     pub limit: Option<String>,
+}
+
+/// `ishprov certs rotate`.
+#[derive(Debug, Args)]
+pub struct CertsRotateArgs {
+    /// Hosts (a pattern).
+    #[arg(default_value = "all")]
+    pub pattern: String,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub pki: PkiArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub inventory: InventoryArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connect: ConnectArgs,
+    /// Only these hosts (a pattern). A change of CA waits in its phase until all hosts are through.
+    #[arg(short, long, value_name = "PATTERN")]
+    pub limit: Option<String>,
+    /// Change the CA.
+    #[arg(long)]
+    pub ca: bool,
+    /// Do only the next phase of a change of CA: time to hand `ca-bundle.crt` to clients outside.
+    #[arg(long, requires = "ca")]
+    pub step: bool,
+    /// Begin without asking.
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Name of the new CA (default: the old one's, with today's date).
+    #[arg(long, requires = "ca", conflicts_with = "import_cert")]
+    pub name: Option<String>,
+    /// A CA that exists, to take the old one's place: its certificate (PEM), with all above it up to the root.
+    #[arg(long, value_name = "FILE", requires = "import_key", requires = "ca")]
+    pub import_cert: Option<PathBuf>,
+    /// Its key (PEM, not encrypted, or vault text).
+    #[arg(long, value_name = "FILE", requires = "import_cert")]
+    pub import_key: Option<PathBuf>,
 }
 
 /// `ishprov certs revoke`.

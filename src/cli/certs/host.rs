@@ -47,8 +47,8 @@ pub struct Host {
     pub port: u16,
     /// Whether it could ask its server.
     pub openssl: bool,
-    /// Its clock, in seconds since 1970.
-    pub clock: Option<i64>,
+    /// Seconds that its clock was ahead of this machine's when it answered.
+    pub ahead: Option<i64>,
 }
 
 /// Where a server is reached.
@@ -128,23 +128,8 @@ pub async fn hosts(
         tasks.spawn(async move {
             let _permit = permits.acquire_owned().await;
             let ask = Ask::sh(script(&folder, &paths, &service));
-            let answer = match connect(&endpoint, &Frame::probe([ask.clone()])).await {
-                Ok((session, greeting)) => {
-                    session.close().await;
-                    let output = match greeting.replies.into_iter().next() {
-                        Some(ItemReply::Answers(answers)) => answers.output(&ask).map(Output::text).ok(),
-                        _ => None,
-                    };
-                    output.map(|text| parse(&text, service.port)).ok_or_else(|| {
-                        Diagnostic::error(
-                            "certs",
-                            format!("`{}` gave no answer about its certificates", service.name),
-                        )
-                    })
-                }
-                Err(error) => Err(explain(&service.name, &error)),
-            };
-            (index, service.name, answer)
+            let text = answer(&service.name, &endpoint, &ask).await;
+            (index, service.name, text.map(|text| parse(&text, service.port, super::now().unix_timestamp())))
         });
     }
     let mut answers = Vec::new();
@@ -162,6 +147,48 @@ pub fn socket(address: &str, port: u16) -> String {
     if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
 }
 
+/// What a script on a host prints, over a connection of its own.
+pub async fn answer(name: &str, endpoint: &Endpoint, ask: &Ask) -> Result<String, Diagnostic> {
+    let (session, greeting) =
+        connect(endpoint, &Frame::probe([ask.clone()])).await.map_err(|error| explain(name, &error))?;
+    session.close().await;
+    let output = match greeting.replies.into_iter().next() {
+        Some(ItemReply::Answers(answers)) => answers.output(ask).map(Output::text).ok(),
+        _ => None,
+    };
+    output
+        .ok_or_else(|| Diagnostic::error("certs", format!("`{name}` gave no answer about its certificates")))
+}
+
+/// Tells of a certificate and its key, and of the clock.
+pub const FUNCTIONS: &str = r#"one() {
+ [ -f "$1" ] || return 0
+ printf 'cert\t%s\t%s\n' "$1" "$(base64 < "$1" | tr -d '\n')"
+ [ -e "$2" ] || return 0
+ printf 'key\t%s\t%s\t%s\n' "$2" "$(stat -L -c '%a %U %G' -- "$2")" \
+  "$(openssl pkey -in "$2" -pubout 2>/dev/null </dev/null | grep -v -e '^-' | tr -d '\n')"
+}
+printf 'clock\t%s\n' "$(date +%s)"
+"#;
+
+/// Asks a host's own server, at the first place that answers, what it shows and whose clients it lets in.
+pub fn wire(places: &[String]) -> String {
+    let places: Vec<String> = places.iter().map(|place| quote(place)).collect();
+    let ask = r#"if command -v openssl >/dev/null; then
+ printf 'openssl\t1\n'
+ for at in PLACES; do
+  said=$(timeout 10 openssl s_client -starttls postgres -connect "$at" -showcerts </dev/null 2>/dev/null)
+  shown=$(printf '%s\n' "$said" | sed -n '/-BEGIN CERTIFICATE-/,/-END CERTIFICATE-/p' | base64 | tr -d '\n')
+  [ -n "$shown" ] || continue
+  printf 'wire\t%s\n' "$shown"
+  printf '%s\n' "$said" | awk '/^Acceptable client/{on=1;next} /^(Client Certificate Types|Requested|Peer|---)/{on=0} on{print "name\t" $0}'
+  break
+ done
+fi
+"#;
+    ask.replace("PLACES", &places.join(" "))
+}
+
 /// Reads files and asks the host's own server: behind a firewall or a jump host that works as well.
 fn script(folder: &str, paths: &BTreeMap<String, String>, service: &Service) -> String {
     let mut calls: Vec<String> =
@@ -174,34 +201,25 @@ fn script(folder: &str, paths: &BTreeMap<String, String>, service: &Service) -> 
         format!(" case $c in {}) continue;; esac;", known.join("|"))
     };
     calls.push(format!("for c in {folder}/*.crt; do{skip} one \"$c\" \"${{c%.crt}}.key\"; done\n"));
-    let at = [&service.address, "127.0.0.1"].map(|address| quote(&socket(address, service.port)));
-    format!(
-        "one() {{\n [ -f \"$1\" ] || return 0\n printf 'cert\\t%s\\t%s\\n' \"$1\" \"$(base64 < \"$1\" | tr -d '\\n')\"\n \
-         [ -e \"$2\" ] || return 0\n \
-         printf 'key\\t%s\\t%s\\t%s\\n' \"$2\" \"$(stat -L -c '%a %U %G' -- \"$2\")\" \
-         \"$(openssl pkey -in \"$2\" -pubout 2>/dev/null </dev/null | grep -v -e '^-' | tr -d '\\n')\"\n}}\n\
-         printf 'clock\\t%s\\n' \"$(date +%s)\"\n{}\
-         command -v openssl >/dev/null || exit 0\nprintf 'openssl\\t1\\n'\n\
-         for at in {} {}; do\n \
-         shown=$(timeout 10 openssl s_client -starttls postgres -connect \"$at\" -showcerts </dev/null 2>/dev/null \
-         | sed -n '/-BEGIN CERTIFICATE-/,/-END CERTIFICATE-/p' | base64 | tr -d '\\n')\n \
-         [ -n \"$shown\" ] && {{ printf 'wire\\t%s\\n' \"$shown\"; break; }}\ndone\nexit 0\n",
-        calls.concat(),
-        at[0],
-        at[1],
-    )
+    let at = [&service.address, "127.0.0.1"].map(|address| socket(address, service.port));
+    format!("{FUNCTIONS}{}{}exit 0\n", calls.concat(), wire(&at))
 }
 
-fn parse(text: &str, port: u16) -> Host {
+/// A text that came as base64.
+pub fn decode_text(text: &str) -> String {
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Reads what a host said at `at`, in seconds since 1970.
+pub fn parse(text: &str, port: u16, at: i64) -> Host {
     let decode = |text: &str| base64::engine::general_purpose::STANDARD.decode(text).ok();
-    let pem = |text: &str| {
-        decode(text).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
-    };
-    let mut host = Host { certificates: Vec::new(), wire: None, port, openssl: false, clock: None };
+    let pem = decode_text;
+    let mut host = Host { certificates: Vec::new(), wire: None, port, openssl: false, ahead: None };
     for line in text.lines() {
         let fields: Vec<&str> = line.split('\t').collect();
         match fields[..] {
-            ["clock", at] => host.clock = at.parse().ok(),
+            ["clock", clock] => host.ahead = clock.parse().ok().map(|clock: i64| clock - at),
             ["openssl", _] => host.openssl = true,
             ["wire", shown] => host.wire = Some(pem(shown)),
             ["cert", path, content] => {

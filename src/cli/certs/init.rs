@@ -30,12 +30,7 @@ pub fn init(args: &CertsInitArgs, screen: &Screen) -> Done<i32> {
             "another folder (`--pki`); or move it away: nothing that the old one signed is trusted then",
         )]);
     }
-    let mut salt = [0; SALT_LEN];
-    random(&mut salt)?;
-    let secret = password.as_ref().map(|it| it.expose().as_bytes());
-    let sealed = crate::vault::seal(&key, secret, salt, None).map_err(|error| {
-        vec![Diagnostic::error("certs", format!("the CA key cannot be encrypted: {error}"))]
-    })?;
+    let sealed = sealed(&key, password.as_ref())?;
     // The key first: a key without its certificate is refused and can be moved away.
     store.write("ca.key", &sealed, KEY_MODE)?;
     store.write("ca.crt", &ca.cert_pem(), 0o644)?;
@@ -82,7 +77,17 @@ fn create(args: &CertsInitArgs) -> Result<(Ca, Zeroizing<String>), Fault> {
     Ok((ca, key))
 }
 
-fn import(cert: &Path, key: &Path, password: Option<&Secret>) -> Done<(Ca, Zeroizing<String>)> {
+/// The key as it is written to disk: encrypted, when there is a password.
+pub fn sealed(key: &str, password: Option<&Secret>) -> Done<Zeroizing<String>> {
+    let mut salt = [0; SALT_LEN];
+    random(&mut salt)?;
+    let secret = password.map(|it| it.expose().as_bytes());
+    let failed = |error| vec![Diagnostic::error("certs", format!("the CA key cannot be encrypted: {error}"))];
+    crate::vault::seal(key, secret, salt, None).map_err(failed)
+}
+
+/// A CA that another program made.
+pub fn import(cert: &Path, key: &Path, password: Option<&Secret>) -> Done<(Ca, Zeroizing<String>)> {
     let read = |path: &Path| {
         std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| {
             vec![Diagnostic::error("certs", format!("cannot read `{}`: {error}", path.display()))]

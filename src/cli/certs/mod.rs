@@ -1,12 +1,15 @@
 //! `ishprov certs`: the CA on this machine, what it issued, and what hosts make of it.
 
 mod export;
+mod gate;
 mod host;
 mod init;
 mod issue;
 mod revoke;
+mod rotate;
 mod status;
 mod store;
+mod succession;
 mod verify;
 
 use super::args::{CertsCommand, OutputKind, VaultPasswordArgs};
@@ -26,6 +29,7 @@ pub async fn certs(command: CertsCommand) -> i32 {
         CertsCommand::Issue(args) => args.pki.output,
         CertsCommand::Status(args) => args.pki.output,
         CertsCommand::Verify(args) => args.pki.output,
+        CertsCommand::Rotate(args) => args.pki.output,
         CertsCommand::Revoke(args) => args.pki.output,
         CertsCommand::Export(args) => args.pki.output,
     };
@@ -37,6 +41,7 @@ pub async fn certs(command: CertsCommand) -> i32 {
         CertsCommand::Export(args) => export::export(&args, &screen),
         CertsCommand::Status(args) => Box::pin(status::status(&args, &screen)).await,
         CertsCommand::Verify(args) => Box::pin(verify::verify(&args, &screen)).await,
+        CertsCommand::Rotate(args) => Box::pin(rotate::rotate(&args, &screen)).await,
     };
     done.unwrap_or_else(|found| {
         screen.diagnostics(&found, &SourceMap::new(), &Masker::new());

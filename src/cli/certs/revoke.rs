@@ -1,11 +1,12 @@
 //! `ishprov certs revoke`: what counts no more although its time is not over.
 
-use super::store::{Store, read};
+use super::store::{Store, read, text};
 use super::{Done, blame, now, password};
 use crate::cli::args::CertsRevokeArgs;
 use crate::cli::exit;
 use crate::console::Screen;
-use crate::pki::stamp;
+use crate::diag::Fault;
+use crate::pki::{is_revoked, stamp, with_list};
 use serde_json::json;
 
 /// Revokes; the exit code.
@@ -27,7 +28,33 @@ pub fn revoke(args: &CertsRevokeArgs, screen: &Screen) -> Done<i32> {
     }
     let ca = store.ca(password.as_ref())?;
     let mut entries = state.entries.clone();
+    let before = text(dir, "crl.pem")?;
+    let of_another: Vec<_> = entries
+        .iter()
+        .filter(|entry| serials.contains(&entry.serial) && !entry.is_of(&state.ca))
+        .map(|entry| {
+            let fault = Fault::task(format!(
+                "another CA than `{}` issued `{}`",
+                state.ca.subject, entry.serial
+            ))
+            .hint(
+                "a change of CA (`ishprov certs rotate --ca`) ends its time once that CA is trusted no more",
+            );
+            blame(dir, fault)
+        })
+        .collect();
+    if !of_another.is_empty() {
+        return Err(of_another);
+    }
     let mut changed = Vec::new();
+    // A list that was written when the records could not be says more than they do: it keeps its word.
+    for entry in entries.iter_mut().filter(|entry| entry.revoked.is_none()) {
+        let listed = |list: &String| is_revoked(list, &state.ca.to_pem(), &entry.serial);
+        if before.as_ref().map(listed).transpose().map_err(|fault| vec![blame(dir, fault)])? == Some(true) {
+            entry.revoked = Some(stamp(now()));
+            changed.push(entry.clone());
+        }
+    }
     for entry in entries.iter_mut().filter(|entry| serials.contains(&entry.serial)) {
         if entry.revoked.is_none() {
             entry.revoked = Some(stamp(now()));
@@ -35,7 +62,12 @@ pub fn revoke(args: &CertsRevokeArgs, screen: &Screen) -> Done<i32> {
         }
     }
     if !changed.is_empty() {
-        let list = ca.revocation_list(&entries, now()).map_err(|fault| vec![blame(dir, fault)])?;
+        let blamed = |fault| vec![blame(dir, fault)];
+        let own = ca.revocation_list(&entries, now()).map_err(blamed)?;
+        let list = match &before {
+            Some(before) => with_list(before, ca.info(), &own).map_err(blamed)?,
+            None => own,
+        };
         store.backup(now())?;
         // The list first: one that says more than the records is no contradiction, the other way round is.
         store.write("crl.pem", &list, 0o644)?;

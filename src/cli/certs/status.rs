@@ -1,18 +1,16 @@
 //! `ishprov certs status`: certificates as they lie on hosts, and as their servers show them.
 
+use super::gate::CLOCK;
 use super::host::{Host, Lying, hosts};
-use super::store::{read, text};
+use super::store::{read, rotation, text};
 use super::{Done, now};
 use crate::cli::args::CertsStatusArgs;
 use crate::cli::exit;
 use crate::console::Screen;
 use crate::diag::SourceMap;
-use crate::pki::{self, CertInfo, State};
+use crate::pki::{self, CertInfo, Rotation, State};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
-
-/// More than this apart, a fresh certificate (which starts five minutes back) may not count yet on a host.
-const CLOCK: i64 = 240;
 
 /// What there is to judge by.
 struct Judge<'a> {
@@ -56,12 +54,26 @@ pub async fn status(args: &CertsStatusArgs, screen: &Screen) -> Done<i32> {
             }
         }
     }
+    let rotation = rotation(dir)?.map(|rotation| match rotation {
+        Rotation::Leaves { since, .. } => {
+            format!("certificates are being rotated, since {since}: `ishprov certs rotate` goes on")
+        }
+        Rotation::Ca { since, phase, .. } => format!(
+            "the CA is being changed, since {since}, {}: {}; `ishprov certs rotate --ca` goes on",
+            phase.place(),
+            phase.does()
+        ),
+    });
     let ca = json!({ "subject": state.ca.subject, "fingerprint": state.ca.fingerprint, "not_after": pki::stamp(state.ca.not_after),
         "days_left": state.ca.days_left(judge.now), "problems": ca });
     if screen.json {
-        screen.line(&json!({ "event": "certs_status", "code": code, "ca": ca, "hosts": shown }).to_string());
+        screen.line(
+            &json!({ "event": "certs_status", "code": code, "ca": ca, "rotation": rotation, "hosts": shown })
+                .to_string(),
+        );
     } else {
         print(screen, &ca, &shown);
+        rotation.iter().for_each(|text| screen.line(text));
     }
     Ok(code)
 }
@@ -94,7 +106,7 @@ impl Judge<'_> {
             certificates.push(value);
         }
         let mut problems = Vec::new();
-        let behind = host.clock.map_or(0, |clock| clock - self.now.unix_timestamp());
+        let behind = host.ahead.unwrap_or_default();
         if behind.abs() > CLOCK {
             let side = if behind < 0 { "behind" } else { "ahead of" };
             problems.push(format!("its clock is {} s {side} this machine's", behind.abs()));
@@ -282,7 +294,7 @@ mod tests {
             wire: Some(site.cert.clone()),
             port: 5432,
             openssl: true,
-            clock: Some(at.unix_timestamp()),
+            ahead: Some(0),
         };
         change(&mut host);
         let judge = Judge { state: &site.state, trusted: vec![site.state.ca.clone()], days: 30, now: at };
@@ -319,7 +331,7 @@ mod tests {
         assert_eq!(problems(&site, start, other), "its key belongs to another certificate");
         assert_eq!(problems(&site, start, |host| host.wire = None), "no server answers by TLS on port 5432");
         assert_eq!(
-            problems(&site, start, |host| host.clock = Some(start.unix_timestamp() - 3600)),
+            problems(&site, start, |host| host.ahead = Some(-3600)),
             "its clock is 3600 s behind this machine's"
         );
         assert_eq!(problems(&site, start, |host| host.certificates.clear()), "it has no certificate");

@@ -2,7 +2,7 @@
 
 use super::{Done, blame};
 use crate::diag::{Diagnostic, Fault};
-use crate::pki::{Ca, Entry, Files, KEY_MODE, State};
+use crate::pki::{Ca, Entry, Files, KEY_MODE, Rotation, State, Told};
 use crate::shell::Secret;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
@@ -14,7 +14,16 @@ use time::OffsetDateTime;
 const BACKUPS: usize = 20;
 
 /// What a backup holds; keys as they lie there, sealed or not, with their mode.
-const KEPT: [&str; 4] = ["ca.crt", "ca.key", "ca-bundle.crt", "crl.pem"];
+const KEPT: [&str; 8] = [
+    "ca.crt",
+    "ca.key",
+    "ca-bundle.crt",
+    "crl.pem",
+    "rotation.json",
+    "next/ca.crt",
+    "next/ca.key",
+    "previous/ca.crt",
+];
 
 /// A folder that nobody else changes while this lives.
 pub struct Store {
@@ -81,7 +90,7 @@ impl Store {
         let target = target.unwrap_or_else(|| all.join(stamp));
         let failed = |error: std::io::Error| vec![unwritable(&self.dir, "back it up", &error)];
         let mut names: Vec<String> = KEPT.map(str::to_owned).to_vec();
-        for (folder, ending) in [("index", ".json"), ("issued", ".crt")] {
+        for (folder, ending) in [("index", ".json"), ("issued", ".crt"), ("issued", ".json")] {
             names.extend(
                 listed(&self.dir, folder, ending)?.into_iter().map(|name| format!("{folder}/{name}")),
             );
@@ -97,7 +106,7 @@ impl Store {
             put(&target.join(&name), &content, mode & 0o700 | mode & 0o044).map_err(failed)?;
         }
         let mut old: Vec<PathBuf> = match std::fs::read_dir(&all) {
-            Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
+            Ok(entries) => entries.flatten().map(|entry| entry.path()).filter(|path| ours(path)).collect(),
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(failed(error)),
         };
@@ -114,11 +123,34 @@ impl Store {
             .map_err(|error| vec![unwritable(&self.dir, &format!("write `{name}` there"), &error)])
     }
 
+    /// Removes a file of the folder, and its own folder when that is empty then; it may be gone already.
+    pub fn remove(&self, name: &str) -> Done<()> {
+        let path = self.dir.join(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(vec![unwritable(&self.dir, &format!("remove `{name}` there"), &error)]);
+            }
+            _ => {}
+        }
+        if let (true, Some(folder)) = (name.contains('/'), path.parent()) {
+            // It goes with its last file.
+            let _ = std::fs::remove_dir(folder);
+        }
+        Ok(())
+    }
+
     /// Writes the record of a certificate, and then the certificate.
     pub fn record(&self, entry: &Entry, cert: &str) -> Done<()> {
         self.write(&format!("index/{}", entry.file_name()), &entry.to_text(), 0o644)?;
         self.write(&format!("issued/{}.crt", entry.name), cert, 0o644)
     }
+}
+
+/// Whether a backup was made here: `20261127T120000Z-00`.
+fn ours(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let shape: String = name.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    shape.starts_with("00000000T000000Z")
 }
 
 /// Reads a folder, and refuses one that does not hold together.
@@ -131,6 +163,22 @@ pub fn read(dir: &Path) -> Done<State> {
         issued: texts(dir, "issued", ".crt")?,
     };
     State::read(&files).map_err(|faults| faults.into_iter().map(|fault| blame(dir, fault)).collect())
+}
+
+/// What the tasks `tls_cert` said, by the name of their certificate.
+pub fn told(dir: &Path) -> Done<Vec<(String, Told)>> {
+    let mut all = Vec::new();
+    for (file, text) in texts(dir, "issued", ".json")? {
+        let told = Told::parse(&file, &text).map_err(|fault| vec![blame(dir, fault)])?;
+        all.push((file.trim_end_matches(".json").to_owned(), told));
+    }
+    Ok(all)
+}
+
+/// How far a rotation is.
+pub fn rotation(dir: &Path) -> Done<Option<Rotation>> {
+    let text = text(dir, "rotation.json")?;
+    text.map(|text| Rotation::parse(&text)).transpose().map_err(|fault| vec![blame(dir, fault)])
 }
 
 /// A file of the folder; `None` when it is not there.

@@ -73,7 +73,14 @@ async fn judge(service: &Service, bundle: &Path) -> Result<Verdict, Fault> {
         Talk::Done => Verdict::Wrong(
             "it still talks TLSv1.2: `ssl_min_protocol_version = 'TLSv1.3'` ends that".to_owned(),
         ),
-        _ => Verdict::Proven,
+        // Only a refusal of the version itself proves that: alert 70 is `protocol_version` (RFC 8446, section 6.2).
+        Talk::Failed(why) if why.contains("alert number 70") || why.contains("protocol version") => {
+            Verdict::Proven
+        }
+        Talk::Failed(why) => Verdict::Wrong(format!(
+            "by TLSv1.3 it is sound; whether it refuses TLSv1.2 could not be told: {why}"
+        )),
+        Talk::Refused(why) => Verdict::Unreachable(why),
     })
 }
 
