@@ -117,7 +117,7 @@ fn settings_of_a_machine_that_is_not_there() {
                                                                             client of every line
       track_io_timing                      on                      reload   time spent in reads and writes shows in EXPLAIN
                                                                             and statistics
-    memory  16.0 GB |■■■■■■ shared 4.1|■■■ page tables 2.3|■ backends 0.7|■■■■■■■■■ work 5.9|■■ vacuum 1.2|■ OS 1.0|· 0.7 free
+    memory  16.0 GB |■■■■■■ shared 4.1|■■■ page tables 2.3|■ backends 0.7|■■■■■■■■■ work 5.9|■■ vacuum 1.2|■ OS 1.0|· 0.6 free
     Way out: a pool with 40 server connections would allow work_mem 50MB (--active 40).
     ");
     insta::assert_snapshot!(run("tune --dry-run --ram 16XB --cpus 4"), @"
@@ -142,7 +142,7 @@ fn settings_of_a_machine_that_is_not_there() {
     -- stderr
     error: 5000 connections, 5000 of them active, do not fit into 256 MB RAM
      = operating system                192 MB
-     = shared memory                 310.8 MB
+     = shared memory                 328.1 MB
      = backends                       12.2 GB
      = page tables                     625 MB
      = autovacuum                        4 MB

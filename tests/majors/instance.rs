@@ -119,6 +119,14 @@ impl<'a> Instance<'a> {
         if output.status.success() && output.stderr.is_empty() { Ok(answer) } else { Err(said(&output)) }
     }
 
+    /// `pg_controldata`, which Debian has and the packages have not.
+    pub fn control_data(&self) -> String {
+        let output = self.bench.program("pg_controldata").arg("-D").arg(&self.data).output();
+        let output = output.expect("pg_controldata runs");
+        assert!(output.status.success(), "{}", said(&output));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// Starts with a new log; the log if that fails.
     pub fn try_start(&self) -> Result<(), String> {
         let _ = fs::remove_file(self.log_file());

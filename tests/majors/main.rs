@@ -1,13 +1,15 @@
 //! What the tuner decides, put to real servers of every major version it knows, as they are built by others: every setting
 //! is accepted, is in force as printed after a start, and hosts of a cluster can be primary and standby of each other.
 
+#![allow(clippy::print_stderr)]
+
 mod builds;
 mod instance;
 mod sample;
 
 use builds::Origin;
 use instance::{Bench, Instance};
-use ishprov::tuner::{Bytes, ClusterNeeds, Input, Part, Tuning, Workload, tune};
+use ishprov::tuner::{Bytes, ClusterNeeds, Floor, Input, Part, Workload, tune};
 use sample::Sample;
 
 #[test]
@@ -51,8 +53,23 @@ fn any_host_of_a_cluster_of_13_can_be_its_primary() {
 }
 
 #[test]
+fn any_host_of_a_cluster_of_14_can_be_its_primary() {
+    hosts_stream_from_each_other(Origin::Npm(14));
+}
+
+#[test]
 fn any_host_of_a_cluster_of_15_can_be_its_primary() {
     hosts_stream_from_each_other(Origin::Debian);
+}
+
+#[test]
+fn any_host_of_a_cluster_of_16_can_be_its_primary() {
+    hosts_stream_from_each_other(Origin::Npm(16));
+}
+
+#[test]
+fn any_host_of_a_cluster_of_17_can_be_its_primary() {
+    hosts_stream_from_each_other(Origin::Npm(17));
 }
 
 #[test]
@@ -74,7 +91,12 @@ fn settings_are_taken(origin: Origin) {
         if bench.build.major >= 15 {
             let needed = Bytes::mb(answer.parse().expect("a number of MB"));
             let claimed = tuning.budget.size(Part::Shared);
-            eprintln!("  shared memory {} of {}", needed.human(), claimed.human());
+            assert!(
+                needed <= claimed && claimed <= needed.percent(109),
+                "{origin:?}: shared memory {} of {}",
+                needed.human(),
+                claimed.human()
+            );
         }
         instance.start();
         instance.has_in_force(&tuning);
@@ -115,6 +137,7 @@ fn hosts_stream_from_each_other(origin: Origin) {
             let standbys: Vec<&Instance> =
                 instances.iter().filter(|instance| instance.name != primary.name).collect();
             streams(primary, &standbys);
+            standbys.iter().for_each(|standby| standby.is_content());
             for (instance, (_, tuning)) in instances.iter().zip(&hosts) {
                 instance.has_in_force(tuning);
             }
@@ -123,7 +146,7 @@ fn hosts_stream_from_each_other(origin: Origin) {
     }
 }
 
-/// What is written on the primary is seen on every standby, and none has paused or complained.
+/// What is written on the primary is seen on every standby, and none has paused.
 fn streams(primary: &Instance, standbys: &[&Instance]) {
     primary.until(
         "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'",
@@ -136,7 +159,6 @@ fn streams(primary: &Instance, standbys: &[&Instance]) {
         standby.until(&format!("SELECT to_regclass('{table}') IS NOT NULL"), "t");
         assert_eq!(standby.sql(&format!("SELECT count(*) FROM {table}")), "1000");
         assert_eq!(standby.sql("SELECT pg_is_in_recovery(), pg_is_wal_replay_paused()"), "t|f");
-        standby.is_content();
     }
 }
 
@@ -153,19 +175,26 @@ fn a_wrong_setting_is_noticed() {
     assert!(why.contains(r#"invalid value for parameter "wal_compression": "lz4""#), "{why}");
 }
 
+/// Its control file says what it lacks.
 #[test]
-fn hosts_tuned_each_by_itself_do_not_stream() {
+fn a_host_tuned_by_itself_becomes_no_standby_before_its_control_file_is_heeded() {
     let bench = Bench::new(Origin::Debian);
-    let alone = |connections| -> Tuning {
-        let input = Input::new(Bytes::gb(4), 2, connections, Workload::Web, 15);
-        tune(&input, &ClusterNeeds::of([&input], &[])).expect("fits")
-    };
+    let input = |connections| Input::new(Bytes::gb(4), 2, connections, Workload::Web, 15);
+    let needs = |connections| ClusterNeeds::of([&input(connections)], &[]);
     let primary = bench.init("big");
-    primary.tune(&alone(100));
+    primary.tune(&tune(&input(100), &needs(100)).expect("fits"));
     primary.start();
     let standby = primary.clone_to("small");
-    standby.tune(&alone(50));
+    standby.tune(&tune(&input(50), &needs(50)).expect("fits"));
     standby.follow(&primary);
     let why = standby.try_start().expect_err("a standby with less than its primary");
     assert!(why.contains("recovery aborted because of insufficient parameter settings"), "{why}");
+
+    let floor = Floor::parse(&standby.control_data()).expect("control data of a real server");
+    let heeded = tune(&input(50), &needs(50).at_least(&floor)).expect("fits");
+    standby.tune(&heeded);
+    standby.start();
+    streams(&primary, &[&standby]);
+    standby.has_in_force(&heeded);
+    assert_eq!(standby.sql("SHOW max_connections"), "100");
 }
