@@ -241,13 +241,15 @@ impl<'a> Instance<'a> {
         let settings = &tuning.settings;
         let show: String = settings.iter().map(|setting| format!("SHOW {};\n", setting.name)).collect();
         let shown = self.sql(&show);
-        let lines = |pairs: Vec<(&str, String)>| -> String {
-            pairs.iter().map(|(name, value)| format!("{name} = {value}\n")).collect()
-        };
-        let printed = settings.iter().map(|setting| (setting.name, setting.value.to_string())).collect();
-        let found =
-            settings.iter().map(|setting| setting.name).zip(shown.lines().map(str::to_owned)).collect();
-        assert_eq!(lines(found), lines(printed));
+        let shown: Vec<&str> = shown.lines().collect();
+        assert_eq!(shown.len(), settings.len(), "{}: {shown:#?}", self.name);
+        let differs: Vec<String> = settings
+            .iter()
+            .zip(shown)
+            .filter(|(setting, shown)| setting.value.to_string() != *shown)
+            .map(|(setting, shown)| format!("{} = {} is shown as {shown}", setting.name, setting.to_conf()))
+            .collect();
+        assert!(differs.is_empty(), "{}: {differs:#?}", self.name);
 
         let mut takes: Vec<String> = settings
             .iter()
