@@ -209,6 +209,28 @@ mod tests {
         assert_eq!(limits("G/memory.max:max"), (None, None));
     }
 
+    proptest::proptest! {
+        /// Invariant 12 of the tuner: a container's limit below what the host has always wins, wherever on the path it is.
+        #[test]
+        fn a_limit_below_the_hosts_ram_always_wins(
+            total in 1_u64..1 << 32, bounds in proptest::collection::vec(proptest::option::of(1_u64..1 << 44), 0..6), v1: bool,
+        ) {
+            let file = if v1 { "memory.limit_in_bytes" } else { "memory.max" };
+            let line = |(depth, bound): (usize, &Option<u64>)| {
+                let bound = bound.map_or(if v1 { "9223372036854771712".to_owned() } else { "max".to_owned() }, |it| it.to_string());
+                format!("/sys/fs/cgroup{}/{file}:{bound}\n", "/x".repeat(depth))
+            };
+            let lines: String = bounds.iter().enumerate().map(line).collect();
+            let text = format!(
+                "@@section init\n@@files\n/proc/meminfo:MemTotal: {total} kB\n{lines}@@end\n"
+            );
+            let (mut facts, mut ours) = (Map::new(), Map::new());
+            gather(&Answer::parse(&text).expect("parses"), &mut facts, &mut ours).expect("has a MemTotal");
+            let expected = bounds.iter().flatten().copied().chain([total * 1024]).min();
+            proptest::prop_assert_eq!(ours["memory_bytes"].as_u64(), expected);
+        }
+    }
+
     #[test]
     fn kernel_lists_are_counted() {
         for (list, count) in [("0-3,8", 5), ("0", 1), ("", 0), ("0-127", 128), ("3-1", 0)] {

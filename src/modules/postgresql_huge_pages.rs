@@ -365,6 +365,21 @@ mod tests {
         assert_eq!(wanted(&off, &found(Some(1065), 0, None)), Err("`huge_pages` is off".to_owned()));
     }
 
+    proptest::proptest! {
+        /// Invariant 13 of the tuner: never fewer than the server's own count, never more than the budget gave and a little.
+        #[test]
+        fn as_many_as_the_server_counts_and_the_budget_pays(
+            budget in 1_u64..1 << 40, needs in proptest::option::of(1_u64..1 << 19), kept in proptest::option::of(0_u64..1 << 19),
+        ) {
+            let file = kept.map(|pages| format!("vm.nr_hugepages = {pages}\n"));
+            let Ok(pages) = wanted(&params(budget), &found(needs, 0, file.as_deref())) else { return Ok(()) };
+            let paid = budget.div_ceil(2 << 20);
+            proptest::prop_assert!(pages >= needs.unwrap_or(0) && pages >= paid);
+            let most = paid + paid / 50 + 8;
+            proptest::prop_assert!(pages <= most + most / 100 + 1 + (most + most / 100 + 1) / 20);
+        }
+    }
+
     #[test]
     fn a_pool_of_somebody_else_is_left_alone() {
         let instance = params(1).instance;

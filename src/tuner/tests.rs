@@ -355,7 +355,7 @@ proptest! {
         few.active = Some(1);
         few.wishes = Wishes::default();
         // Every CPU has a worker process, which takes its place in shared memory, whatever the RAM.
-        few.hardware.cpus = few.hardware.cpus.min(64);
+        few.hardware.cpus = few.hardware.cpus.min(32);
         if few.workload == Workload::Dw {
             // Reports use half of the cores each, whatever the RAM.
             few.hardware.cores = few.hardware.cores.min(8);

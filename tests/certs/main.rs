@@ -289,6 +289,34 @@ fn a_ca_is_sealed_never_overwritten_and_damage_is_refused() {
     assert!(well(dir, &["certs", "export", "index"]).contains("revoked"));
     assert!(well(dir, &["certs", "export", "crl"]).contains("BEGIN X509 CRL"));
 
+    // What lies where it is to go is never overwritten: another CA's certificate, a host's record; and no name makes two
+    // files of one.
+    fs::create_dir(dir.join("taken")).unwrap();
+    well(dir, &["certs", "init", "--pki", "other", "--name", "another CA"]);
+    fs::copy(dir.join("other/ca.crt"), dir.join("taken/ca.crt")).unwrap();
+    refused(dir, &[&["certs", "issue", "bob", "--out", "taken"][..], &vault].concat(), "of another CA");
+    assert!(!dir.join("taken/bob.key").exists());
+    refused(dir, &[&["certs", "issue", "CA", "--out", "out"][..], &vault].concat(), "cannot be called `ca`");
+
+    // The list was written and the records could not be: the next revocation keeps what the list says.
+    let (code, text) = issue("carol", &vault);
+    assert_eq!(code, 0, "{text}");
+    let records: Vec<(PathBuf, Vec<u8>)> = fs::read_dir(dir.join("pki/index"))
+        .unwrap()
+        .flatten()
+        .map(|entry| (entry.path(), fs::read(entry.path()).unwrap()))
+        .collect();
+    well(dir, &[&["certs", "revoke", "carol"][..], &vault].concat());
+    records.iter().for_each(|(path, text)| fs::write(path, text).unwrap());
+    let (code, text) = issue("dave", &vault);
+    assert_eq!(code, 0, "{text}");
+    let said = well(dir, &[&["certs", "revoke", "dave"][..], &vault].concat());
+    assert!(said.contains("(carol)") && said.contains("(dave)"), "{said}");
+    sh(&format!(
+        "cd {} && test $(openssl crl -in pki/crl.pem -noout -text | grep -c 'Serial Number') = 3",
+        dir.display()
+    ));
+
     // Whatever is damaged is named, and nothing is written over it.
     let index = fs::read_dir(dir.join("pki/index")).unwrap().flatten().next().unwrap().path();
     let crl = dir.join("pki/crl.pem");

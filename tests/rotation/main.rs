@@ -200,16 +200,31 @@ fn nobody_notices() {
     }
     assert!(bench.key_files_with_wide_mode().is_empty());
 
-    // Undisturbed, from one end to the other.
+    // Undisturbed, from one end to the other, with servers that obey a list of what was revoked: Alice's, at last.
+    let revoked = std::process::Command::new(env!("CARGO_BIN_EXE_ishprov"))
+        .args(["certs", "revoke", "alice"])
+        .current_dir(bench.path("."))
+        .output()
+        .expect("the program runs");
+    assert!(revoked.status.success(), "{}", String::from_utf8_lossy(&revoked.stderr));
+    let vars = bench.path("inventory/group_vars/postgres.yaml");
+    let more = "tls_crl_path: /etc/postgresql-tls/crl.pem\npostgresql_settings: {ssl_crl_file: /etc/postgresql-tls/crl.pem}\n";
+    let text = fs::read_to_string(&vars).expect("variables") + more;
+    fs::write(vars, text).expect("a file");
+    bench.run(&[]).code(0);
+    assert_eq!(bench.sql(PRIMARY, "SHOW ssl_crl_file"), "/etc/postgresql-tls/crl.pem");
+    let lists = |host: &str| bench.sh(host, "grep -c 'BEGIN X509 CRL' /etc/postgresql-tls/crl.pem");
     let started = Instant::now();
     let whole = bench.of(&["certs", "rotate", "--ca", "--step", "--yes"]);
     whole.code(0);
+    assert_eq!(lists(PRIMARY), "2", "one of each CA");
     Clients::trust(&bench, &bench.path("pki/ca-bundle.crt"));
     let whole = bench.of(&ca);
     whole.code(0);
     eprintln!("{}CA: {:.1} s", whole.stdout, started.elapsed().as_secs_f64());
     assert_eq!(undisturbed(&bench), before);
     clients.unharmed("the CA rotated once more");
+    assert_eq!(lists(PRIMARY), "1");
     sound(&bench);
     keys_are_nowhere_else(&bench, &(whole.stdout + &whole.stderr));
     full_disk(&bench, &mut clients);

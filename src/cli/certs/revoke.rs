@@ -6,7 +6,7 @@ use crate::cli::args::CertsRevokeArgs;
 use crate::cli::exit;
 use crate::console::Screen;
 use crate::diag::Fault;
-use crate::pki::{is_revoked, stamp, with_list};
+use crate::pki::{CertInfo, is_revoked, stamp, with_list};
 use serde_json::json;
 
 /// Revokes; the exit code.
@@ -29,23 +29,21 @@ pub fn revoke(args: &CertsRevokeArgs, screen: &Screen) -> Done<i32> {
     let ca = store.ca(password.as_ref())?;
     let mut entries = state.entries.clone();
     let before = text(dir, "crl.pem")?;
-    let of_another: Vec<_> = entries
-        .iter()
-        .filter(|entry| serials.contains(&entry.serial) && !entry.is_of(&state.ca))
-        .map(|entry| {
-            let fault = Fault::task(format!(
-                "another CA than `{}` issued `{}`",
-                state.ca.subject, entry.serial
-            ))
-            .hint(
-                "a change of CA (`ishprov certs rotate --ca`) ends its time once that CA is trusted no more",
-            );
-            blame(dir, fault)
-        })
-        .collect();
-    if !of_another.is_empty() {
-        return Err(of_another);
+    // What a CA issued that is trusted no more lets nobody in; what one issued that still is, only that one could revoke.
+    let bundle = text(dir, "ca-bundle.crt")?.unwrap_or_default();
+    let trusted = CertInfo::all(&bundle).map_err(|fault| vec![blame(dir, fault)])?;
+    let meant = entries.iter().filter(|entry| serials.contains(&entry.serial));
+    let (ours, of_another): (Vec<_>, Vec<_>) = meant.partition(|entry| entry.is_of(&state.ca));
+    let still = of_another.iter().find(|entry| trusted.iter().any(|ca| entry.is_of(ca)));
+    if let Some(entry) = still.or(of_another.first().filter(|_| ours.is_empty())) {
+        let message = format!("another CA than `{}` issued `{}`", state.ca.subject, entry.serial);
+        let why = match still {
+            Some(_) => "it ends with its CA: `ishprov certs rotate --ca` goes on with that one's last phase",
+            None => "that CA is trusted no more, and so is the certificate",
+        };
+        return Err(vec![blame(dir, Fault::task(message).hint(why))]);
     }
+    serials.retain(|serial| ours.iter().any(|entry| entry.serial == *serial));
     let mut changed = Vec::new();
     // A list that was written when the records could not be says more than they do: it keeps its word.
     for entry in entries.iter_mut().filter(|entry| entry.revoked.is_none()) {
