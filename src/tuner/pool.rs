@@ -229,10 +229,12 @@ impl PoolPlan {
     /// The sum, for people.
     pub fn sum(&self) -> String {
         let wish = &self.wish;
-        let reserve = if wish.reserve > 0 { format!(" + {}", wish.reserve) } else { String::new() };
+        let each = match wish.reserve {
+            0 => self.size.to_string(),
+            reserve => format!("({} + {reserve})", self.size),
+        };
         format!(
-            "({}{reserve}) × {} pairs × {} PgBouncers = {} of {} server connections: {:.1} % headroom",
-            self.size,
+            "{each} × {} pairs × {} PgBouncers = {} of {} server connections: {:.1} % headroom",
             wish.pairs,
             wish.instances,
             self.demand,

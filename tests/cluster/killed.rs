@@ -87,11 +87,17 @@ fn kill_after(bench: &Bench, task: &str, moment: Duration) {
         .spawn()
         .expect("the program runs");
     let out = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut faults = Vec::new();
     let reached = out.lines().any(|line| {
         let event: Value = serde_json::from_str(&line.expect("text")).expect("JSON");
+        if ["failed", "unreachable"].contains(&event["status"].as_str().unwrap_or_default())
+            || event["event"] == "diagnostic"
+        {
+            faults.push(event.to_string());
+        }
         event["task"] == task
     });
-    assert!(reached, "the run never came to `{task}`");
+    assert!(reached, "the run never came to `{task}`: {faults:#?}");
     std::thread::sleep(moment);
     assert!(
         child.try_wait().expect("a child").is_none(),

@@ -70,6 +70,11 @@ impl Bench {
         );
     }
 
+    /// A file beside the site.
+    pub fn script(&self, name: &str, text: &str) {
+        fs::write(self.dir.path().join(name), text).expect("a file");
+    }
+
     /// Variables of all hosts, instead of what was given so before.
     pub fn vars(&self, yaml: &str) {
         let given = |line: &&str| !yaml.lines().any(|own| own.split(':').next() == line.split(':').next());

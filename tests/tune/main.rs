@@ -37,6 +37,7 @@ fn lab_settings_are_shown_applied_and_taken_back() {
     young_statistics_prove_nothing(&bench);
     what_keeps_a_server_from_starting_is_taken_back(&bench);
     a_server_takes_what_is_printed(&bench);
+    candidates_are_measured_and_what_was_comes_back(&bench);
     what_alter_system_holds_is_refused(&bench);
 }
 
@@ -116,7 +117,7 @@ fn what_takes_a_reload_restarts_nothing(bench: &Bench) {
         assert_eq!(started(bench, host), before, "{host} was restarted");
         assert_eq!(bench.sql(host, "SHOW log_min_duration_statement"), "777ms");
         assert_eq!(bench.sql(host, "SHOW work_mem"), "2MB");
-        let kept = bench.sh(host, &format!("stat -c '%U %a' {CONF}.previous"));
+        let kept = bench.sh(host, "stat -c '%U %a' /var/lib/ishprov/tune/15-main.previous");
         assert_eq!(kept, "postgres 644");
     }
     bench.ishprov(&["tune", "--yes"]).code(0).says("Nothing to do");
@@ -183,7 +184,7 @@ fn what_was_before_a_killed_attempt_comes_back(bench: &Bench) {
     for (host, before) in BOTH.iter().zip(&before) {
         assert_eq!(conf(bench, host), *before, "{host}");
         assert_eq!(bench.sql(host, "SHOW max_connections"), "100", "{host}");
-        assert_eq!(bench.sh(host, &format!("ls {CONF}.*; true")), "", "{host}: nothing is left");
+        assert_eq!(bench.sh(host, "ls /var/lib/ishprov/tune"), "", "{host}: nothing is left");
     }
     bench.vars(BASE);
     quiet(bench);
@@ -241,6 +242,33 @@ fn a_server_takes_what_is_printed(bench: &Bench) {
     assert_eq!(bench.sql(PRIMARY, set), "t");
     bench.sql(PRIMARY, "ALTER SYSTEM RESET ALL; SELECT pg_reload_conf();");
     bench.ishprov(&["tune", "--dry-run"]).code(0).says("every setting is right as it is");
+}
+
+fn candidates_are_measured_and_what_was_comes_back(bench: &Bench) {
+    bench.script("work.sql", "INSERT INTO worked DEFAULT VALUES;\n");
+    bench.sql(PRIMARY, "CREATE TABLE worked (at timestamptz DEFAULT clock_timestamp())");
+    let before = BOTH.map(|host| conf(bench, host));
+    let measure = ["tune", "--measure", "work.sql", "--clients", "4", "--seconds", "3"];
+    bench.ishprov(&[&measure[..], &["--minutes", "1", "--yes"]].concat()).code(1).says("too few");
+    bench.ishprov(&["tune", "--measure", "none.sql", "--yes"]).code(1).says("cannot read `none.sql`");
+    // Killed in the middle of it: an undo brings back what was.
+    bench.killed_at("  as it is", &[&measure[..], &["--minutes", "3", "--yes"]].concat());
+    // A script that cannot run: said, and back.
+    bench.script("broken.sql", "SELECT nothing FROM nowhere;\n");
+    let broken = bench.ishprov(&["tune", "--measure", "broken.sql", "--minutes", "3", "--yes"]);
+    broken.code(2).says("did not run to its end").says("with the settings they had before");
+    for (host, before) in BOTH.iter().zip(&before) {
+        assert_eq!(conf(bench, host), *before, "{host}");
+    }
+    let ran = bench.ishprov(&[&measure[..], &["--minutes", "2", "--yes"]].concat());
+    ran.code(0).says("against what is (spread)").says("The servers run with the settings they had before");
+    assert!(ran.stdout.matches("transactions a second").count() >= 4, "{}", ran.stdout);
+    for (host, before) in BOTH.iter().zip(&before) {
+        assert_eq!(conf(bench, host), *before, "{host}");
+        assert_eq!(bench.sql(host, "SELECT count(*) FROM pg_settings WHERE pending_restart"), "0");
+        assert_eq!(bench.sh(host, "ls /var/lib/ishprov/tune"), "", "{host}: nothing is left");
+    }
+    quiet(bench);
 }
 
 fn what_alter_system_holds_is_refused(bench: &Bench) {

@@ -3,6 +3,7 @@
 use super::{ConnectArgs, InventoryArgs};
 use crate::tuner::{Bytes, DiskKind, Workload};
 use clap::{Args, ValueEnum};
+use std::path::PathBuf;
 
 /// `ishprov tune`.
 #[derive(Debug, Clone, Args)]
@@ -88,6 +89,22 @@ pub struct TuneArgs {
     /// Let the server's own statistics adjust what is proposed, each change with its evidence.
     #[arg(long, requires = "dry_run", conflicts_with = "ram")]
     pub from_stats: bool,
+    /// Try whole candidates with a script of pgbench's on the primary, in turns, and say what they are worth. Servers
+    /// restart for each; at the end, and whatever happens, they run with the settings they had.
+    #[arg(long, value_name = "SCRIPT", requires = "inventory", conflicts_with_all = ["dry_run", "undo", "explain", "compare"])]
+    pub measure: Option<PathBuf>,
+    /// The database that the script works in.
+    #[arg(long, value_name = "NAME", default_value = "postgres", requires = "measure")]
+    pub database: String,
+    /// Clients of the script (default: as many as can be active, at most four a CPU).
+    #[arg(long, value_name = "NUMBER", requires = "measure")]
+    pub clients: Option<u64>,
+    /// Minutes that measuring may take.
+    #[arg(long, value_name = "NUMBER", default_value_t = 10, requires = "measure")]
+    pub minutes: u64,
+    /// Seconds that the script runs each time.
+    #[arg(long, value_name = "NUMBER", default_value_t = 20, requires = "measure")]
+    pub seconds: u64,
     /// Show where another tuner differs, and why.
     #[arg(long, value_name = "TUNER", conflicts_with_all = ["explain", "yes", "undo"])]
     pub compare: Option<Rival>,

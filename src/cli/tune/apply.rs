@@ -14,12 +14,12 @@ use crate::diag::Diagnostic;
 use serde_json::{Map, Value, json};
 
 const CHECK: &str = include_str!("check.yaml");
-const APPLY: &str = include_str!("apply.yaml");
-const UNDO: &str = include_str!("undo.yaml");
+pub(super) const APPLY: &str = include_str!("apply.yaml");
+pub(super) const UNDO: &str = include_str!("undo.yaml");
 /// The name that the built-in plays go by in messages.
-const SITE: &str = "ishprov tune";
+pub(super) const SITE: &str = "ishprov tune";
 /// The role's own tasks for what the budget asks of the kernel and of the server's unit, as apply.yaml names them.
-const KERNEL: (&str, &str) =
+pub(super) const KERNEL: (&str, &str) =
     ("ishprov-tune-kernel.yml", include_str!("../../../roles/postgresql/tasks/kernel.yml"));
 
 /// The five settings that a standby may not have lower than its primary.
@@ -96,14 +96,14 @@ pub async fn undo(args: &TuneArgs, screen: &Screen) -> i32 {
 }
 
 /// Variables of the play that takes back: with `attempt` only what an attempt that did not end has changed.
-fn undoing(vars: &Value, attempt: bool) -> Value {
+pub(super) fn undoing(vars: &Value, attempt: bool) -> Value {
     let mut vars = vars.clone();
     vars["tune_attempt"] = json!(attempt);
     vars
 }
 
 /// What must be put right before anything is applied.
-fn in_the_way(plans: &[Plan]) -> Option<Diagnostic> {
+pub(super) fn in_the_way(plans: &[Plan]) -> Option<Diagnostic> {
     if let Some(plan) = plans.iter().find(|plan| !plan.runs()) {
         let message = "no server answers there, so nothing can be applied to it";
         return Some(
@@ -133,7 +133,7 @@ fn live(plan: &Plan) -> Option<&Live> {
     plan.remote.as_ref()?.server.live.as_ref()
 }
 
-fn is_primary(plan: &Plan) -> bool {
+pub(super) fn is_primary(plan: &Plan) -> bool {
     live(plan).is_some_and(|live| !live.recovery)
 }
 
@@ -194,7 +194,7 @@ fn lasting(args: &TuneArgs) -> Option<String> {
 }
 
 /// What the built-in plays know of each host.
-fn vars(reached: &Reached) -> Value {
+pub(super) fn vars(reached: &Reached) -> Value {
     let primary = reached.plans.iter().find(|plan| is_primary(plan));
     let primary = primary.or(reached.plans.first()).map(|plan| plan.host.clone()).unwrap_or_default();
     let mut all = Map::new();
@@ -213,6 +213,8 @@ fn vars(reached: &Reached) -> Value {
             "version": plan.input.pg_major,
             "cluster": remote.cluster,
             "file": remote.file,
+            // Not beside the file: a folder of the configuration that changes looks like a configuration that changed.
+            "kept": format!("/var/lib/ishprov/tune/{}-{}", plan.input.pg_major, remote.cluster),
             "workload": plan.input.workload.name(),
             "max_connections": plan.input.max_connections,
             "active": plan.input.active.unwrap_or(plan.input.max_connections),
@@ -225,7 +227,7 @@ fn vars(reached: &Reached) -> Value {
         });
         all.insert(plan.host.clone(), host);
     }
-    json!({ "tune_hosts": all, "tune_twice": reached.plans.iter().any(again) })
+    json!({ "tune_hosts": all, "tune_twice": reached.plans.iter().any(again), "tune_measuring": false })
 }
 
 /// Settings of a file of ours that no reason stands above: what a site needs besides the tuned ones. They stay.

@@ -10,6 +10,7 @@ mod pools;
 pub mod probe;
 mod show;
 mod stats;
+mod trial;
 
 use super::args::{Rival, TuneArgs, TuneFormat};
 use super::exit;
@@ -41,6 +42,9 @@ pub async fn tune(mut args: TuneArgs) -> i32 {
                 return refuse(&screen, Diagnostic::error("tune", message));
             }
         };
+    }
+    if let Some(script) = args.measure.clone() {
+        return trial::trial(&args, &script, &screen).await;
     }
     if args.undo {
         return apply::undo(&args, &screen).await;
