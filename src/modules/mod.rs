@@ -69,6 +69,7 @@ mod tls;
 mod tls_ca;
 mod tls_cert;
 mod tls_key;
+mod tls_record;
 mod ufw;
 mod ufw_guard;
 mod ufw_rule;

@@ -38,12 +38,11 @@
 use super::attrs::{AttrDiff, Attrs, Ids};
 use super::instance::{Lines, check_mode};
 use super::tls::{self, pem_time};
+use super::tls_record::{Kept, Record};
 use super::{Args, Change, Kind, Module, Nature, Param, Spec, Verdict};
 use crate::diag::Fault;
 use crate::pki::{self, Ca, CertInfo, LeafPolicy};
-use crate::shell::{
-    Action, Answers, Ask, FileKind, FileState, LocalAsk, LocalWrite, Output, Put, Secret, quote,
-};
+use crate::shell::{Action, Answers, Ask, FileKind, FileState, LocalAsk, Output, Put, Secret, quote};
 use base64::Engine;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -60,13 +59,9 @@ pub struct Params {
     key_path: String,
     ca_path: Option<String>,
     crl_path: Option<String>,
-    host: String,
     /// Of the key; the certificates are readable for everybody.
     attrs: Attrs,
-    /// `HOST-NAME`
-    record: String,
-    /// What the task says, as text of a file.
-    told: String,
+    record: Record,
     /// The systemd unit that uses the files.
     reload: Option<String>,
     /// The key is made on the host.
@@ -95,9 +90,7 @@ pub struct Found {
     bundle: Option<String>,
     crl: Option<String>,
     crl_there: Option<String>,
-    recorded: Option<String>,
-    /// What the task said the last time.
-    told: Option<String>,
+    kept: Kept,
     password: Option<Secret>,
     new_key: Secret,
     serial: Vec<u8>,
@@ -201,21 +194,17 @@ impl Module for TlsCert {
         }
         let cert_path = path("cert_path")?.unwrap_or_default();
         let host = args.context("inventory_hostname").and_then(Value::as_str).unwrap_or("host");
-        let stem = cert_path.rsplit('/').next().unwrap_or_default();
-        let stem = stem.rsplit_once('.').map_or(stem, |(stem, _)| stem);
-        let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
-        let record = format!("{host}-{stem}").chars().map(plain).collect();
+        let (dir, key_path) = (tls::dir(args)?, path("key_path")?.unwrap_or_default());
+        let record = Record::of(args, &dir, host, &cert_path, &key_path);
         Ok(Params {
-            dir: tls::dir(args)?,
+            dir,
             policy,
-            key_path: path("key_path")?.unwrap_or_default(),
+            key_path,
             ca_path: path("ca_path")?,
             crl_path: path("crl_path")?,
-            host: host.to_owned(),
             cert_path,
             attrs,
             record,
-            told: told(host, args),
             reload,
             on_host: args.str("key_origin").as_deref() == Some("host"),
             replace: args.list("replace"),
@@ -232,13 +221,12 @@ impl Module for TlsCert {
             local(params, "ca.key"),
             local(params, "ca-bundle.crt"),
             local(params, "crl.pem"),
-            record_ask(params),
-            told_ask(params),
             Ask::Local(LocalAsk::VaultPassword),
             Ask::Local(LocalAsk::NewKey(params.policy.key_kind.to_string())),
             Ask::Local(LocalAsk::Random(pki::SERIAL_LEN)),
             Ask::Local(LocalAsk::Now),
         ];
+        asks.extend(params.record.asks());
         asks.extend(params.attrs.asks());
         asks.extend(params.ca_path.iter().chain(&params.crl_path).map(Ask::content));
         asks.extend(params.folders().into_iter().map(Ask::stat_follow));
@@ -282,8 +270,7 @@ impl Module for TlsCert {
                 Some(path) => answers.text(&Ask::content(path))?,
                 None => None,
             },
-            recorded: answers.text(&record_ask(params))?,
-            told: answers.text(&told_ask(params))?,
+            kept: params.record.kept(answers)?,
             password: answers.password(&Ask::Local(LocalAsk::VaultPassword))?.clone(),
             new_key: answers.key(&Ask::Local(LocalAsk::NewKey(params.policy.key_kind.to_string())))?.clone(),
             serial: answers.random(&Ask::Local(LocalAsk::Random(pki::SERIAL_LEN)))?.clone(),
@@ -330,8 +317,7 @@ impl Module for TlsCert {
                 }
                 if let Some(cert) = &found.cert {
                     days_left = CertInfo::first(cert)?.days_left(found.now);
-                    diff.record =
-                        found.recorded.as_ref() != Some(cert) || found.told.as_ref() != Some(&params.told);
+                    diff.record = !params.record.holds(&found.kept, cert);
                 }
             }
         }
@@ -393,7 +379,7 @@ impl Module for TlsCert {
             changes.push(Change::field(path, "", "the list of revoked certificates"));
         }
         if diff.record {
-            changes.push(Change::field("record", "", record_path(params)));
+            changes.push(Change::field("record", "", params.record.path()));
         }
         changes
     }
@@ -437,13 +423,13 @@ impl Module for TlsCert {
                 let moves = key_new.map(|from| moved(&from, &params.key_path)).into_iter();
                 let moves: Vec<String> = moves.chain([moved(&cert_new, &params.cert_path)]).collect();
                 actions.push(Action::sh(moves.join(" && ") + "\n"));
-                actions.extend(records(params, cert));
+                actions.extend(params.record.write(cert));
             }
             Some((_, None)) => {}
             None => {
                 actions.extend(params.attrs.actions(&params.key_path, &diff.attrs, false));
                 if let (true, Some(cert)) = (diff.record, &found.cert) {
-                    actions.extend(records(params, cert));
+                    actions.extend(params.record.write(cert));
                 }
             }
         }
@@ -493,48 +479,6 @@ impl Params {
 
 fn local(params: &Params, name: &str) -> Ask {
     Ask::Local(LocalAsk::File(format!("{}/{name}", params.dir)))
-}
-
-fn record_path(params: &Params) -> String {
-    format!("{}/issued/{}.crt", params.dir, params.record)
-}
-
-fn record_ask(params: &Params) -> Ask {
-    Ask::Local(LocalAsk::File(record_path(params)))
-}
-
-fn told_path(params: &Params) -> String {
-    format!("{}/issued/{}.json", params.dir, params.record)
-}
-
-fn told_ask(params: &Params) -> Ask {
-    Ask::Local(LocalAsk::File(told_path(params)))
-}
-
-/// What a task says, whichever way it was written, for [`pki::Told`].
-fn told(host: &str, args: &Args) -> String {
-    let own = |name: &&String| !matches!(name.as_str(), "dir" | "replace");
-    let mut names: Vec<&String> = args.values().keys().filter(own).collect();
-    names.sort();
-    let task = names.into_iter().filter_map(|name| Some((name.clone(), args.value(name)?.clone())));
-    pki::Told { host: host.to_owned(), task: task.collect() }.to_text()
-}
-
-/// What the control machine writes down: the record first, since a certificate that no record knows is refused there.
-fn records(params: &Params, cert: &str) -> Vec<Action> {
-    let write = |path: String, text: &str| {
-        Action::Local(LocalWrite { path, content: text.as_bytes().into(), mode: 0o644, new: false })
-    };
-    let entry = CertInfo::first(cert).ok().map(|info| pki::Entry {
-        host: Some(params.host.clone()),
-        cert_path: Some(params.cert_path.clone()),
-        key_path: Some(params.key_path.clone()),
-        ..pki::Entry::new(&info, &params.record)
-    });
-    let entry =
-        entry.map(|entry| write(format!("{}/index/{}", params.dir, entry.file_name()), &entry.to_text()));
-    let told = write(told_path(params), &params.told);
-    entry.into_iter().chain([write(record_path(params), cert), told]).collect()
 }
 
 /// Why a certificate that is good otherwise counts no more.
