@@ -214,7 +214,7 @@ pub(super) fn vars(reached: &Reached) -> Value {
             "cluster": remote.cluster,
             "file": remote.file,
             // Not beside the file: a folder of the configuration that changes looks like a configuration that changed.
-            "kept": format!("/var/lib/ishprov/tune/{}-{}", plan.input.pg_major, remote.cluster),
+            "before": format!("/var/lib/ishprov/tune/{}-{}", plan.input.pg_major, remote.cluster),
             "workload": plan.input.workload.name(),
             "max_connections": plan.input.max_connections,
             "active": plan.input.active.unwrap_or(plan.input.max_connections),
