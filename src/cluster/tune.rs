@@ -107,7 +107,8 @@ impl AnyProcedure for Tune {
             return Ok(Round { waiting_for: Some(waiting_for), ..Round::default() });
         }
         let results = decided.iter().map(|decision| (decision.host.clone(), decision.result())).collect();
-        Ok(Round { results, ..Round::default() })
+        let notes = decided.first().map(|decision| decision.held.clone()).unwrap_or_default();
+        Ok(Round { results, notes, ..Round::default() })
     }
 }
 
@@ -128,6 +129,8 @@ pub struct Decision {
     pub again: bool,
     /// Its server, as found.
     pub server: Server,
+    /// What is not lowered although nobody here needs it, for people: hosts are missing that may.
+    pub held: Vec<String>,
 }
 
 /// Decides for all hosts of a cluster together.
@@ -143,12 +146,19 @@ pub fn decide(members: &[Member]) -> Result<Vec<Decision>, Fault> {
     let inputs: Vec<_> = hosts.iter().map(|host| &host.input).collect();
     let mut goal = ClusterNeeds::of(inputs.iter().copied(), &[]);
     let known = members.iter().map(|member| member.args.list("members").len()).max().unwrap_or(0);
+    let mut held = Vec::new();
     if known > members.len() {
         // Nobody knows what the others would need: what is in force was decided when they were there.
         let in_force = hosts.iter().map(|host| host.in_force);
-        goal = in_force
-            .fold(goal, |goal, floor| goal.at_least(&floor))
-            .with_hosts(u32::try_from(known).unwrap_or(u32::MAX));
+        let alone = goal.with_hosts(u32::try_from(known).unwrap_or(u32::MAX));
+        goal = in_force.fold(alone, |goal, floor| goal.at_least(&floor));
+        let absent = known - members.len();
+        let kept = alone.five().into_iter().zip(goal.five()).filter(|((_, wanted), (_, kept))| kept > wanted);
+        held = kept
+            .map(|((name, wanted), (_, kept))| {
+                format!("`{name}` stays {kept}, not {wanted}: {absent} of {known} hosts are not in this run and may need it")
+            })
+            .collect();
     }
     let mut decided = Vec::new();
     for (member, host) in members.iter().zip(hosts) {
@@ -169,6 +179,7 @@ pub fn decide(members: &[Member]) -> Result<Vec<Decision>, Fault> {
             input: host.input,
             overrides: host.overrides,
             server: host.server,
+            held: held.clone(),
         });
     }
     equal_five(&decided)?;
@@ -601,6 +612,18 @@ mod tests {
         for (one, before) in tuned(&left).iter().zip(&all) {
             assert_eq!((&one["settings"], &one["reasons"]), (&before["settings"], &before["reasons"]));
         }
+        assert!(Tune.next(&three, 0, 0).expect("fits").notes.is_empty());
+        // What the missing host may still need is kept, and that is said.
+        let fewer = json!({"members": ["pg1", "pg2", "pg3"], "max_connections": 90});
+        let left: Vec<_> = left
+            .iter()
+            .map(|one| member(&one.host, 16, fewer.clone(), "", "max_connections = 320\n"))
+            .collect();
+        let notes = Tune.next(&left, 0, 0).expect("fits").notes;
+        assert_eq!(
+            notes,
+            ["`max_connections` stays 320, not 90: 1 of 3 hosts are not in this run and may need it"]
+        );
     }
 
     #[test]
