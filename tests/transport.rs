@@ -196,6 +196,35 @@ async fn over_a_jump_host_whose_key_is_checked_too() {
     );
 }
 
+/// `ansible_ssh_common_args` and its like: in process where that can be, by ssh itself where only that can.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn options_as_ssh_takes_them_count() {
+    let sshd = Sshd::start();
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let port = format!("Port={}", sshd.port);
+    let told = Endpoint { port: None, ssh_args: words(&["-C", "-o", &port]), ..sshd.endpoint() };
+    exercise(&told).await;
+    // A command in the place of a connection: the address itself leads nowhere.
+    let there = format!("ProxyCommand=busybox nc 127.0.0.1 {}", sshd.port);
+    let behind = Endpoint {
+        address: Some("198.18.255.254".into()),
+        port: None,
+        ssh_args: words(&["-o", &there]),
+        ..sshd.endpoint()
+    };
+    std::fs::write(
+        sshd.at("alias"),
+        std::fs::read_to_string(sshd.at("known"))
+            .expect("there")
+            .replace(&format!("[127.0.0.1]:{}", sshd.port), "198.18.255.254"),
+    )
+    .expect("written");
+    exercise(&Endpoint { known_hosts: vec![sshd.at("alias")], ..behind }).await;
+    let wrong = Endpoint { ssh_args: words(&["-o", "Prot=1"]), ..sshd.endpoint() };
+    let error = refused(&wrong).await.to_string();
+    assert!(error.contains("-o Prot=1") && error.contains("Bad configuration option"), "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn host_keys_unknown_accepted_changed() {
     let sshd = Sshd::start();
