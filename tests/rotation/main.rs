@@ -1,6 +1,8 @@
 //! `ishprov certs rotate` on a running cluster, with clients that check certificates all the while: nobody notices.
 //! Needs root and what ./test installs.
 
+#![allow(clippy::print_stderr)]
+
 #[allow(dead_code)] // the cluster's tests use all of it
 #[path = "../cluster/bench.rs"]
 mod bench;
