@@ -216,6 +216,19 @@ impl<'a> Instance<'a> {
         text.strip_suffix('\n').map_or(text.clone(), str::to_owned)
     }
 
+    /// What `ishprov tune --dry-run --from-stats` says of this server.
+    pub fn by_its_statistics(&self) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ishprov"));
+        command
+            .args(["tune", "--dry-run", "--from-stats"])
+            .env("PGHOST", "127.0.0.1")
+            .env("PGUSER", "postgres");
+        command.env("PGPORT", self.port.to_string()).env("PGPASSWORD", &self.bench.password);
+        let output = command.stdin(Stdio::null()).output().expect("the program runs");
+        assert!(output.status.success(), "{}: {}", self.name, said(&output));
+        said(&output)
+    }
+
     /// Waits until a query returns this.
     #[track_caller]
     pub fn until(&self, query: &str, expected: &str) {

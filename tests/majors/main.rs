@@ -103,6 +103,14 @@ fn settings_are_taken(origin: Origin) {
         instance.is_content();
         instance.stop();
     }
+    // Its own counters are found where this version keeps them; young ones prove nothing.
+    instance.start();
+    instance.sql("CREATE TABLE counted AS SELECT generate_series(1, 1000) AS n");
+    let said = instance.by_its_statistics();
+    assert!(
+        said.contains("its own statistics (") && said.contains("less than 6 hours"),
+        "{origin:?}: {said}"
+    );
 }
 
 /// Clusters of two and three: each host is primary in turn, by switchover, and all others stream from it.

@@ -220,6 +220,10 @@ pub(super) fn vars(reached: &Reached) -> Value {
             "active": plan.input.active.unwrap_or(plan.input.max_connections),
             "preload": plan.input.preload,
             "primary": primary,
+            "unit": format!(
+                "/etc/systemd/system/postgresql@{}-{}.service.d/60-ishprov.conf",
+                plan.input.pg_major, remote.cluster
+            ),
             "kept": kept,
             "settings": settings,
             "disk": measured.map(disk::record).unwrap_or_default(),
