@@ -92,12 +92,12 @@ impl AptOptions {
         };
         let command = self.command("install", specs);
         let script = format!(
-            "{refresh}{}{}{command}\nrc=$?\n[ $rc = 0 ] || for name in {}; do\n \
+            "{refresh}{}{}[ $rc = 0 ] || for name in {}; do\n \
              [ -n \"$(apt-cache showpkg \"$name\" 2>/dev/null | sed -n '/^Versions:/,/^Reverse Depends:/p; /^Reverse Provides:/,$p' | grep -Ev '^([A-Z].*)?$')\" ] ||\n  \
              printf 'the package lists of this host have no package `%s`: check the name, or add its repository first\\n' \"$name\" >&2\n\
              done\nexit $rc",
             self.policy(),
-            RESUME,
+            self.resumed(&command),
             join(&names),
         );
         run(script, self.shown("install", specs))
@@ -106,19 +106,44 @@ impl AptOptions {
     /// Removes.
     pub fn remove(&self, names: &[String]) -> Run {
         let command = self.command("remove", names);
-        run(format!("{RESUME}{command}"), self.shown("remove", names))
+        run(format!("{}exit $rc", self.resumed(&command)), self.shown("remove", names))
     }
 
     /// Runs a verb on everything: `upgrade`, `dist-upgrade`, `autoremove`, `autoclean`, `clean`.
     pub fn everything(&self, verb: &str) -> Run {
         let command = self.command(verb, &[]);
-        run(format!("{}{RESUME}{command}", self.policy()), self.shown(verb, &[]))
+        run(format!("{}{}exit $rc", self.policy(), self.resumed(&command)), self.shown(verb, &[]))
     }
 
     /// What a verb would do, without doing it.
     pub fn simulate(&self, verb: &str) -> String {
         let words = join(&self.words);
         format!("LC_ALL=C apt-get -s -o APT::Get::Show-User-Simulation-Note=false {words} {verb}")
+    }
+
+    /// Runs a command of apt-get, its status in `rc`. A run of dpkg that was cut off is finished first, since it would
+    /// refuse everything else; one that is being cut off just now, while apt-get waits for its lock, afterwards.
+    fn resumed(&self, command: &str) -> String {
+        format!(
+            "cut() {{ [ -n \"$(ls -A /var/lib/dpkg/updates 2>/dev/null)\" ]; }}
+resume() {{
+ end=$(($(date +%s) + {}))
+ while cut; do
+  out=$(dpkg --force-confdef --force-confold --configure -a 2>&1) && return 0
+  case $out in
+  *lock*) [ \"$(date +%s)\" -lt \"$end\" ] && {{ sleep 1; continue; }};;
+  esac
+  printf '%s\\n' \"$out\" >&2
+  return 0
+ done
+}}
+resume
+{command}
+rc=$?
+if [ $rc != 0 ] && cut; then resume; {command}; rc=$?; fi
+",
+            self.lock_timeout
+        )
     }
 
     fn policy(&self) -> String {
@@ -134,9 +159,6 @@ printf '#!/bin/sh\\nexit {status}\\n' >$p && chmod 755 $p || exit 1
         )
     }
 }
-
-/// A run of dpkg that was cut off is finished first; it would refuse everything else.
-const RESUME: &str = "[ -z \"$(ls -A /var/lib/dpkg/updates 2>/dev/null)\" ] || dpkg --force-confdef --force-confold --configure -a\n";
 
 fn run(script: String, shown: String) -> Run {
     let mut run = Run::new(script).timeout(LONG).shown(shown);

@@ -255,12 +255,13 @@ fn candidates_are_measured_and_what_was_comes_back(bench: &Bench) {
     bench.killed_at("  as it is", &[&measure[..], &["--minutes", "3", "--yes"]].concat());
     // A script that cannot run: said, and back.
     bench.script("broken.sql", "SELECT nothing FROM nowhere;\n");
-    let broken = bench.ishprov(&["tune", "--measure", "broken.sql", "--minutes", "3", "--yes"]);
+    let broken =
+        bench.ishprov(&["tune", "--measure", "broken.sql", "--seconds", "3", "--minutes", "3", "--yes"]);
     broken.code(2).says("did not run to its end").says("with the settings they had before");
     for (host, before) in BOTH.iter().zip(&before) {
         assert_eq!(conf(bench, host), *before, "{host}");
     }
-    let ran = bench.ishprov(&[&measure[..], &["--minutes", "2", "--yes"]].concat());
+    let ran = bench.ishprov(&[&measure[..], &["--minutes", "3", "--yes"]].concat());
     ran.code(0).says("against what is (spread)").says("The servers run with the settings they had before");
     assert!(ran.stdout.matches("transactions a second").count() >= 4, "{}", ran.stdout);
     for (host, before) in BOTH.iter().zip(&before) {
