@@ -125,10 +125,10 @@ impl AptOptions {
     /// refuse everything else; one that is being cut off just now, while apt-get waits for its lock, afterwards.
     fn resumed(&self, command: &str) -> String {
         format!(
-            "cut() {{ [ -n \"$(ls -A /var/lib/dpkg/updates 2>/dev/null)\" ]; }}
+            "broken_off() {{ [ -n \"$(ls -A /var/lib/dpkg/updates 2>/dev/null)\" ]; }}
 resume() {{
  end=$(($(date +%s) + {}))
- while cut; do
+ while broken_off; do
   out=$(dpkg --force-confdef --force-confold --configure -a 2>&1) && return 0
   case $out in
   *lock*) [ \"$(date +%s)\" -lt \"$end\" ] && {{ sleep 1; continue; }};;
@@ -140,7 +140,7 @@ resume() {{
 resume
 {command}
 rc=$?
-if [ $rc != 0 ] && cut; then resume; {command}; rc=$?; fi
+if [ $rc != 0 ] && broken_off; then resume; {command}; rc=$?; fi
 ",
             self.lock_timeout
         )
