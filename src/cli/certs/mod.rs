@@ -5,6 +5,7 @@ mod gate;
 mod host;
 mod init;
 mod issue;
+mod places;
 mod revoke;
 mod rotate;
 mod status;

@@ -1,7 +1,7 @@
 //! `ishprov certs rotate`: new certificates on hosts that run, or a new CA, without anybody noticing.
 
 use super::gate::{self, Place, Seen, Wanted};
-use super::host::chosen;
+use super::places::{look, places, wrong};
 use super::store::{self, Store, read, text};
 use super::{Done, blame, now, succession};
 use crate::cli::args::{CertsRotateArgs, ConnectArgs, InventoryArgs, RunArgs};
@@ -9,13 +9,12 @@ use crate::cli::confirm::agreed;
 use crate::cli::{exit, run};
 use crate::console::Screen;
 use crate::diag::{Diagnostic, Fault, SourceMap};
-use crate::pki::{self, Phase, Rotation, State, Told, to_replace};
+use crate::pki::{self, Phase, Rotation, State, to_replace};
 use crate::shell::{Masker, Secret};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Instant;
-use tokio::task::JoinSet;
 
 /// The name that the built-in play goes by in messages.
 const SITE: &str = "ishprov certs rotate";
@@ -56,10 +55,15 @@ pub async fn rotate(args: &CertsRotateArgs, screen: &Screen) -> Done<i32> {
         Err(code) => return Ok(code),
     };
     let crew = Crew { screen, dir, inventory, connect, hosts, outside };
-    match args.ca {
-        true => Box::pin(crew.ca(args, &store, &state, rotation, password.as_ref())).await,
-        false => Box::pin(crew.leaves(args, &store, &state, rotation)).await,
+    let code = match args.ca {
+        true => Box::pin(crew.ca(args, &store, &state, rotation, password.as_ref())).await?,
+        false => Box::pin(crew.leaves(args, &store, &state, rotation)).await?,
+    };
+    if screen.json {
+        let under_way = store::rotation(&crew.dir)?;
+        screen.line(&json!({ "event": "certs_rotated", "code": code, "under_way": under_way }).to_string());
     }
+    Ok(code)
 }
 
 /// Passwords that have to be asked for, asked for once.
@@ -96,104 +100,6 @@ fn fits(args: &CertsRotateArgs, rotation: Option<&Rotation>) -> Result<(), Fault
         }
         _ => Ok(()),
     }
-}
-
-/// The hosts that are meant, with what their tasks said; names of hosts that have certificates and are not meant.
-fn places(
-    args: &CertsRotateArgs,
-    inventory: &InventoryArgs,
-    connect: &ConnectArgs,
-    dir: &std::path::Path,
-    state: &State,
-) -> Done<(Vec<Place>, Vec<String>)> {
-    let told = store::told(dir)?;
-    let mut tasks: BTreeMap<&str, Vec<Told>> = BTreeMap::new();
-    let mut unknown = BTreeSet::new();
-    for entry in state.current() {
-        let Some(host) = entry.host.as_deref() else { continue };
-        // What was revoked is no longer out there, or must not count.
-        if entry.revoked.is_some() {
-            continue;
-        }
-        match told.iter().find(|(name, _)| *name == entry.name) {
-            Some((_, told)) => tasks.entry(host).or_default().push(told.clone()),
-            None => {
-                unknown.insert(host);
-            }
-        }
-    }
-    let hosts = chosen(&args.pattern, args.limit.as_deref(), inventory, connect)?;
-    let mut places = Vec::new();
-    for (service, endpoint, _) in hosts {
-        if unknown.contains(service.name.as_str()) {
-            let message = "its certificates are from before it was kept how they are made";
-            return Err(vec![
-                Diagnostic::error("certs", message)
-                    .host(&service.name)
-                    .hint("`ishprov run` of the site writes that down, once"),
-            ]);
-        }
-        if let Some(tasks) = tasks.remove(service.name.as_str()) {
-            places.push(Place { service, endpoint, tasks });
-        }
-    }
-    let outside: Vec<String> = tasks.keys().chain(&unknown).map(|host| (*host).to_owned()).collect();
-    if places.is_empty() {
-        let fault = Fault::task("none of these hosts has a certificate from here")
-            .hint("`ishprov run` of a site with `tls_cert` tasks issues them");
-        return Err(vec![blame(dir, fault)]);
-    }
-    Ok((places, outside))
-}
-
-/// Asks every host how it is; standbys first. Nothing is begun where something does not work.
-async fn look(places: Vec<Place>, screen: &Screen, forks: usize) -> Result<Vec<(Place, Seen)>, i32> {
-    let permits = std::sync::Arc::new(tokio::sync::Semaphore::new(forks.max(1)));
-    let mut tasks = JoinSet::new();
-    for (index, place) in places.into_iter().enumerate() {
-        let permits = std::sync::Arc::clone(&permits);
-        tasks.spawn(async move {
-            let _permit = permits.acquire_owned().await;
-            let seen = gate::look(&place, false).await;
-            (index, place, seen)
-        });
-    }
-    let (mut hosts, mut faults, mut code) = (Vec::new(), Vec::new(), exit::OK);
-    while let Some(joined) = tasks.join_next().await {
-        match joined {
-            Ok((index, place, Ok(seen))) => {
-                let unfit = gate::unfit(&seen, &place.tasks);
-                if !unfit.is_empty() {
-                    code = code.max(exit::FAILED);
-                    faults.push(wrong(&place, &unfit));
-                }
-                hosts.push((index, place, seen));
-            }
-            Ok((_, _, Err(diagnostic))) => {
-                code = exit::UNREACHABLE;
-                faults.push(diagnostic);
-            }
-            Err(error) => {
-                code = exit::UNREACHABLE;
-                faults.push(Diagnostic::error("certs", format!("a host's task ended: {error}")));
-            }
-        }
-    }
-    if code != exit::OK {
-        screen.diagnostics(&faults, &SourceMap::new(), &Masker::new());
-        screen.aside("Nothing was touched: a rotation begins where everything works, or it could not tell what it broke.");
-        return Err(code);
-    }
-    hosts.sort_by_key(|(index, _, seen)| (!seen.standby, *index));
-    Ok(hosts.into_iter().map(|(_, place, seen)| (place, seen)).collect())
-}
-
-fn wrong(place: &Place, faults: &[String]) -> Diagnostic {
-    let mut faults = faults.iter();
-    let first = faults.next().cloned().unwrap_or_default();
-    let mut diagnostic = Diagnostic::error("certs", first).host(&place.service.name);
-    diagnostic.notes = faults.cloned().collect();
-    diagnostic
 }
 
 impl Crew<'_> {
