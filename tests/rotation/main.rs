@@ -95,10 +95,20 @@ fn nobody_notices() {
     let old: Vec<String> = ALL.iter().map(|host| shown(&bench, host)).collect();
     let canary = bench.sh("pg-replica2", "cat /run/canary");
     let keys: Vec<String> = ALL.iter().map(|host| files(&bench, host)).collect();
+    // Meanwhile somebody looks at every command line, environment and file that others can read.
+    bench.sh(
+        PRIMARY,
+        "touch /run/looking; nohup sh -c 'while [ -e /run/looking ]; do { ps -eo args; cat /proc/[0-9]*/environ; } 2>/dev/null | tr \"\\000\" \"\\n\" \
+         | grep \"PRIVATE [K]EY\"; find /etc/postgresql-tls /tmp /var/tmp /run -xdev -type f -perm /077 -newer /run/looking 2>/dev/null \
+         | xargs -r grep -l \"PRIVATE KEY\" 2>/dev/null; echo looked; done' > /root/seen 2>&1 < /dev/null &",
+    );
     let started = Instant::now();
     let ran = bench.of(&["certs", "rotate", "--yes"]);
     ran.code(0);
-    eprintln!("{}leaves: {:.1} s", ran.stdout, started.elapsed().as_secs_f64());
+    bench.sh(PRIMARY, "rm /run/looking");
+    let seen = bench.sh(PRIMARY, "sort /root/seen | uniq -c");
+    assert!(seen.ends_with(" looked") && seen.lines().count() == 1, "a key was seen: {seen}");
+    eprintln!("{}looked {seen}; leaves: {:.1} s", ran.stdout, started.elapsed().as_secs_f64());
     for (at, host) in ALL.iter().enumerate() {
         assert_ne!(shown(&bench, host), old[at], "{host} shows a new one");
         let now = files(&bench, host);
