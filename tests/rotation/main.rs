@@ -100,7 +100,7 @@ fn nobody_notices() {
         PRIMARY,
         "touch /run/looking; nohup sh -c 'while [ -e /run/looking ]; do { ps -eo args; cat /proc/[0-9]*/environ; } 2>/dev/null | tr \"\\000\" \"\\n\" \
          | grep \"PRIVATE [K]EY\"; find /etc/postgresql-tls /tmp /var/tmp /run -xdev -type f -perm /077 -newer /run/looking 2>/dev/null \
-         | xargs -r grep -l \"PRIVATE KEY\" 2>/dev/null; echo looked; done' > /root/seen 2>&1 < /dev/null &",
+         | xargs -r grep -l \"PRIVATE [K]EY\" 2>/dev/null; echo looked; sleep 0.05; done' > /root/seen 2>&1 < /dev/null &",
     );
     let started = Instant::now();
     let ran = bench.of(&["certs", "rotate", "--yes"]);
