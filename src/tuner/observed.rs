@@ -340,6 +340,12 @@ mod tests {
         (before, after, verdict)
     }
 
+    /// A size that must have been decided: nothing is less than anything.
+    #[track_caller]
+    fn size(tuning: &Tuning, name: &str) -> Bytes {
+        size_of(tuning, name).unwrap_or_else(|| panic!("`{name}` is not decided"))
+    }
+
     #[test]
     fn young_or_idle_statistics_prove_nothing() {
         for seen in [
@@ -359,8 +365,8 @@ mod tests {
     fn spilled_sorts_raise_work_mem_as_far_as_the_budget_carries_it() {
         let seen = Observed { temp_files: 480, temp_bytes: 480 * (200 << 20), ..busy() };
         let (before, after, verdict) = adjusted(&seen, |input| input.active = Some(5));
-        let (was, is) = (size_of(&before, "work_mem"), size_of(&after, "work_mem"));
-        assert!(is > was && is == Some(Bytes::mb(401)), "{was:?} {is:?}");
+        let (was, is) = (size(&before, "work_mem"), size(&after, "work_mem"));
+        assert!(is > was && is == Bytes::mb(401), "{was:?} {is:?}");
         assert_eq!(
             verdict.changed,
             [("work_mem", "10.0 temporary files an hour, 200 MB each on average".to_owned())]
@@ -369,8 +375,8 @@ mod tests {
         let (before, after, verdict) = adjusted(&seen, |input| {
             (input.max_connections, input.hardware.ram) = (300, Bytes::gb(8));
         });
-        let (was, is) = (size_of(&before, "work_mem"), size_of(&after, "work_mem"));
-        assert!(is >= was && is < Some(Bytes::mb(10)), "{was:?} {is:?}");
+        let (was, is) = (size(&before, "work_mem"), size(&after, "work_mem"));
+        assert!(is >= was && is < Bytes::mb(10), "{was:?} {is:?}");
         assert!(format!("{verdict:?}").contains("budget"), "{verdict:?}");
         let few = Observed { temp_files: 3, temp_bytes: 3 << 30, ..busy() };
         assert!(adjusted(&few, |_| ()).2.changed.is_empty());
@@ -381,13 +387,13 @@ mod tests {
         // 30 GB an hour: 15 minutes are 7.5 GB.
         let rate = |gb: u64| Observed { requested: 400, wal_bytes: Some((48 * gb) << 30), ..busy() };
         let (before, after, verdict) = adjusted(&rate(60), |_| ());
-        let (was, is) = (size_of(&before, "max_wal_size"), size_of(&after, "max_wal_size"));
-        assert!(is > was && is <= size_of(&after, "max_slot_wal_keep_size"), "{was:?} {is:?}");
+        let (was, is) = (size(&before, "max_wal_size"), size(&after, "max_wal_size"));
+        assert!(is > was && is <= size(&after, "max_slot_wal_keep_size"), "{was:?} {is:?}");
         assert!(verdict.changed[0].1.starts_with("400 of 590 checkpoints were forced"), "{verdict:?}");
         let (before, after, _) = adjusted(&rate(1), |_| ());
-        assert_eq!(size_of(&before, "max_wal_size"), size_of(&after, "max_wal_size"), "enough as planned");
+        assert_eq!(size(&before, "max_wal_size"), size(&after, "max_wal_size"), "enough as planned");
         let (_, after, _) = adjusted(&rate(900), |input| input.hardware.wal_fs_size = Some(Bytes::gb(40)));
-        assert!(size_of(&after, "max_wal_size") <= size_of(&after, "max_slot_wal_keep_size"));
+        assert!(size(&after, "max_wal_size") <= size(&after, "max_slot_wal_keep_size"));
         let uncounted = Observed { wal_bytes: None, max_wal_size: Some(Bytes::gb(1)), ..rate(1) };
         let (.., verdict) = adjusted(&uncounted, |_| ());
         assert!(verdict.noted.iter().any(|note| note.contains("ends that")), "{verdict:?}");

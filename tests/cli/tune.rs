@@ -179,6 +179,57 @@ fn what_cannot_be_is_refused_with_its_range() {
 }
 
 #[test]
+fn variables_of_a_wrong_kind_are_told_with_their_place() {
+    let folder = Folder::new(
+        "
+== inventory.yaml
+all:
+  hosts:
+    h1:
+      postgresql_max_connections: many
+      postgresql_settings: [work_mem, 8MB]
+      postgresql_preload: pg_stat_statements
+    h2:
+      postgresql_preload: [{name: auto_explain}]
+      postgresql_settings:
+",
+    );
+    insta::assert_snapshot!(folder.run("tune --dry-run -i inventory.yaml"), @"
+    exit 1
+    -- stderr
+    error: `postgresql_settings` is no mapping of settings to values
+     --> inventory.yaml:5:28
+      |
+    5 |       postgresql_settings: [work_mem, 8MB]
+      |                            ^^^^^^^^^^^^^^^
+      |
+      = host h1
+    error: `postgresql_preload` is no list of libraries
+     --> inventory.yaml:6:27
+      |
+    6 |       postgresql_preload: pg_stat_statements
+      |                           ^^^^^^^^^^^^^^^^^^
+      |
+      = host h1
+    error: `postgresql_max_connections` is no whole number
+     --> inventory.yaml:4:35
+      |
+    4 |       postgresql_max_connections: many
+      |                                   ^^^^
+      |
+      = host h1
+    error: `postgresql_preload` is no list of names
+     --> inventory.yaml:8:27
+      |
+    8 |       postgresql_preload: [{name: auto_explain}]
+      |                           ^^^^^^^^^^^^^^^^^^^^^^
+      |
+      = host h2
+    4 errors in 2 files. No host was contacted.
+    ");
+}
+
+#[test]
 fn every_format_can_be_read_by_what_it_is_for() {
     let of = |format: &str| {
         let shown =

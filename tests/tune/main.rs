@@ -33,6 +33,7 @@ fn lab_settings_are_shown_applied_and_taken_back() {
     what_takes_a_restart_restarts_each_server_once(&bench);
     undo_brings_back_what_was(&bench);
     what_was_before_a_killed_attempt_comes_back(&bench);
+    only_what_an_attempt_came_to_is_taken_back(&bench);
     lowering_reaches_standbys_in_a_second_pass(&bench);
     young_statistics_prove_nothing(&bench);
     what_keeps_a_server_from_starting_is_taken_back(&bench);
@@ -171,9 +172,11 @@ fn what_was_before_a_killed_attempt_comes_back(bench: &Bench) {
     for (host, before) in BOTH.iter().zip(&before) {
         assert_ne!(conf(bench, host), *before, "{host}: the file was written, and nothing restarted");
     }
+    // As if it had been killed while it noted its end, and had come to one of the hosts.
+    bench.sh(PRIMARY, "cd /var/lib/ishprov/tune && mv 15-main.applying 15-main.applied");
     // The next attempt does not take what the killed one has left for what was before.
     bench.vars(&BASE.replace("100", "105"));
-    bench.ishprov(&["tune", "--yes"]).code(0);
+    bench.ishprov(&["tune", "--yes"]).code(0).says("An attempt that did not end goes on");
     assert_eq!(bench.sql(STANDBY, "SHOW max_connections"), "105");
     // An undo that fails on the way can be given again; a host with nothing to take back does not stand in its way.
     let broken = "/etc/postgresql/15/main/conf.d/99-broken.conf";
@@ -187,6 +190,46 @@ fn what_was_before_a_killed_attempt_comes_back(bench: &Bench) {
         assert_eq!(bench.sh(host, "ls /var/lib/ishprov/tune"), "", "{host}: nothing is left");
     }
     bench.vars(BASE);
+    quiet(bench);
+}
+
+fn only_what_an_attempt_came_to_is_taken_back(bench: &Bench) {
+    let work_mem = |size: &str| bench.vars(&format!("{BASE}postgresql_settings: {{work_mem: {size}}}\n"));
+    let in_force = |sizes: [&str; 2]| {
+        for (host, size) in BOTH.iter().zip(sizes) {
+            assert_eq!(bench.sql(host, "SHOW work_mem"), size, "{host}");
+        }
+    };
+    work_mem("2MB");
+    bench.ishprov(&["tune", "--yes"]).code(0);
+    // An attempt that cannot keep what was before on one host: what an older one kept there stays where it is.
+    let standing = BOTH.map(|host| conf(bench, host));
+    let read_only = "cd /var/lib/ishprov && mount --bind tune tune && mount -o remount,ro,bind tune";
+    bench.sh(STANDBY, read_only);
+    work_mem("3MB");
+    let failed = bench.ishprov(&["tune", "--yes"]);
+    failed.code(2).says("Undone: the servers run with the settings they had before");
+    bench.sh(STANDBY, "umount /var/lib/ishprov/tune");
+    for (host, standing) in BOTH.iter().zip(standing) {
+        assert_eq!(conf(bench, host), standing, "{host}");
+    }
+    in_force(["2MB", "2MB"]);
+    // One that was killed when it had come to the standby alone is taken back there alone.
+    bench.ishprov(&["tune", "--yes"]).code(0);
+    in_force(["3MB", "3MB"]);
+    work_mem("4MB");
+    bench.killed_at("PLAY [servers]", &["tune", "--yes", "--limit", STANDBY]);
+    assert!(conf(bench, STANDBY).contains("\nwork_mem = 4MB\n"), "{}", conf(bench, STANDBY));
+    bench.ishprov(&["tune", "--undo", "--yes"]).code(0).says("stays as it is");
+    in_force(["3MB", "3MB"]);
+    assert!(conf(bench, STANDBY).contains("\nwork_mem = 3MB\n"), "{}", conf(bench, STANDBY));
+    // The primary still keeps what was before the change that ended; that the standby keeps nothing is no hindrance.
+    assert_eq!(bench.sh(STANDBY, "ls /var/lib/ishprov/tune"), "");
+    bench.ishprov(&["tune", "--undo", "--yes"]).code(0).says("stays as it is");
+    in_force(["2MB", "3MB"]);
+    bench.ishprov(&["tune", "--undo", "--yes"]).code(2).says("it was undone already");
+    bench.vars(BASE);
+    bench.ishprov(&["tune", "--yes"]).code(0);
     quiet(bench);
 }
 

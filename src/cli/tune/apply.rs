@@ -3,6 +3,7 @@
 
 use super::hosts::{self, Reached};
 use super::plan::{Plan, Row, Step};
+use super::written::{literal, unexplained};
 use super::{refuse, show};
 use crate::cli::args::{RunArgs, TuneArgs};
 use crate::cli::confirm::agreed;
@@ -14,6 +15,7 @@ use crate::diag::Diagnostic;
 use serde_json::{Map, Value, json};
 
 const CHECK: &str = include_str!("check.yaml");
+const FINISH: &str = include_str!("finish.yaml");
 pub(super) const APPLY: &str = include_str!("apply.yaml");
 pub(super) const UNDO: &str = include_str!("undo.yaml");
 /// The name that the built-in plays go by in messages.
@@ -41,17 +43,28 @@ pub async fn apply(args: &TuneArgs, screen: &Screen) -> i32 {
         return refuse(screen, diagnostic);
     }
     show::tables(&reached.plans, args.all, screen);
-    if reached.plans.iter().all(|plan| plan.changes().is_empty() && !again(plan)) {
-        screen.line("\nNothing to do: every setting that fits is in force.");
+    let goes_on = unfinished(&reached).is_some();
+    if reached.plans.iter().all(|plan| plan.changes().is_empty() && !again(plan)) && !goes_on {
+        let held = reached.plans.iter().flat_map(Plan::rows);
+        let held = held.filter(|row| matches!(row.takes, Step::Overridden(_))).count();
+        screen.line(&match held {
+            0 => "\nNothing to do: every setting that fits is in force.".to_owned(),
+            held => format!(
+                "\nNothing to do: what is not in force ({held}, above) is held by files that are read later."
+            ),
+        });
         return exit::OK;
     }
     screen.line("");
+    if goes_on {
+        screen.line("An attempt that did not end goes on: `--undo` will bring back what was before it.");
+    }
     order(&reached.plans).iter().for_each(|line| screen.line(line));
     lasting(args).iter().for_each(|line| screen.line(line));
     if let Err(code) = agreed(args.yes, screen, "Apply this?") {
         return code;
     }
-    let vars = vars(&reached);
+    let vars = vars(&reached, &attempt(&reached));
     let code = play(args, screen, &reached, CHECK, &vars).await;
     if code != exit::OK {
         screen.aside("Nothing was written: the settings are as they were.");
@@ -59,14 +72,23 @@ pub async fn apply(args: &TuneArgs, screen: &Screen) -> i32 {
     }
     let code = play(args, screen, &reached, APPLY, &vars).await;
     match code {
-        exit::OK => in_force(args, screen).await,
+        exit::OK => match play(args, screen, &reached, FINISH, &vars).await {
+            exit::OK => in_force(args, reached, screen).await,
+            code => {
+                screen.aside(
+                    "error: the servers run with the new settings, but that could not be noted everywhere; the same command \
+                     goes on from there",
+                );
+                code
+            }
+        },
         exit::INTERRUPTED => {
             screen.aside("Stopped on the way. The same command goes on; `ishprov tune --undo` takes back what was done.");
             code
         }
         code => {
             screen.aside("\nThat failed: the settings of before come back.");
-            match play(args, screen, &reached, UNDO, &undoing(&vars, true)).await {
+            match play(args, screen, &reached, UNDO, &undoing(&vars, false)).await {
                 exit::OK => screen.aside("Undone: the servers run with the settings they had before."),
                 _ => screen.aside(
                     "error: the settings of before could not be brought back everywhere; what failed is said above, and \
@@ -92,14 +114,26 @@ pub async fn undo(args: &TuneArgs, screen: &Screen) -> i32 {
     if let Err(code) = agreed(args.yes, screen, "Undo?") {
         return code;
     }
-    play(args, screen, &reached, UNDO, &undoing(&vars(&reached), false)).await
+    let ended = unfinished(&reached).is_none();
+    play(args, screen, &reached, UNDO, &undoing(&vars(&reached, &attempt(&reached)), ended)).await
 }
 
-/// Variables of the play that takes back: with `attempt` only what an attempt that did not end has changed.
-pub(super) fn undoing(vars: &Value, attempt: bool) -> Value {
+/// Variables of the play that takes back: unless the last attempt `ended`, only what it has changed.
+pub(super) fn undoing(vars: &Value, ended: bool) -> Value {
     let mut vars = vars.clone();
-    vars["tune_attempt"] = json!(attempt);
+    vars["tune_ended"] = json!(ended);
     vars
+}
+
+/// The newest attempt that some host has no end of.
+fn unfinished(reached: &Reached) -> Option<&str> {
+    reached.plans.iter().filter_map(|plan| plan.remote.as_ref()?.applying.as_deref()).max()
+}
+
+/// The attempt that goes on, else a new one: seconds since 1970, so that a later one is greater.
+pub(super) fn attempt(reached: &Reached) -> String {
+    let new = || time::OffsetDateTime::now_utc().unix_timestamp().to_string();
+    unfinished(reached).map_or_else(new, str::to_owned)
 }
 
 /// What must be put right before anything is applied.
@@ -194,7 +228,7 @@ fn lasting(args: &TuneArgs) -> Option<String> {
 }
 
 /// What the built-in plays know of each host.
-pub(super) fn vars(reached: &Reached) -> Value {
+pub(super) fn vars(reached: &Reached, attempt: &str) -> Value {
     let primary = reached.plans.iter().find(|plan| is_primary(plan));
     let primary = primary.or(reached.plans.first()).map(|plan| plan.host.clone()).unwrap_or_default();
     let mut all = Map::new();
@@ -204,17 +238,16 @@ pub(super) fn vars(reached: &Reached) -> Value {
         let ours = |name: &str| {
             plan.tuning.get(name).is_some() || plan.overrides.iter().any(|(known, _)| known == name)
         };
-        let kept = unexplained(remote.standing.as_deref().unwrap_or_default()).into_iter();
-        let kept: Map<String, Value> =
-            kept.filter(|(name, _)| !ours(name)).map(|(name, value)| (name, literal(&value))).collect();
+        let besides = unexplained(remote.standing.as_deref().unwrap_or_default()).into_iter();
+        let besides: Map<String, Value> =
+            besides.filter(|(name, _)| !ours(name)).map(|(name, value)| (name, literal(&value))).collect();
         let settings: Map<String, Value> =
             plan.overrides.iter().map(|(name, value)| (name.clone(), literal(value))).collect();
         let host = json!({
             "version": plan.input.pg_major,
             "cluster": remote.cluster,
             "file": remote.file,
-            // Not beside the file: a folder of the configuration that changes looks like a configuration that changed.
-            "before": format!("/var/lib/ishprov/tune/{}-{}", plan.input.pg_major, remote.cluster),
+            "kept": kept(plan.input.pg_major, &remote.cluster),
             "workload": plan.input.workload.name(),
             "max_connections": plan.input.max_connections,
             "active": plan.input.active.unwrap_or(plan.input.max_connections),
@@ -224,59 +257,22 @@ pub(super) fn vars(reached: &Reached) -> Value {
                 "/etc/systemd/system/postgresql@{}-{}.service.d/60-ishprov.conf",
                 plan.input.pg_major, remote.cluster
             ),
-            "kept": kept,
+            "besides": besides,
             "settings": settings,
             "disk": measured.map(disk::record).unwrap_or_default(),
             "disk_file": disk_file(&remote.file),
         });
         all.insert(plan.host.clone(), host);
     }
-    json!({ "tune_hosts": all, "tune_twice": reached.plans.iter().any(again), "tune_measuring": false })
+    let twice = reached.plans.iter().any(again);
+    json!({ "tune_hosts": all, "tune_twice": twice, "tune_attempt": literal(attempt) })
 }
 
-/// Settings of a file of ours that no reason stands above: what a site needs besides the tuned ones. They stay.
-fn unexplained(text: &str) -> Vec<(String, String)> {
-    let body = text.lines().skip_while(|line| line.starts_with('#'));
-    let (mut found, mut reason) = (Vec::new(), false);
-    for line in body {
-        match line.trim() {
-            "" => reason = false,
-            line if line.starts_with('#') => reason = true,
-            line => {
-                if let (Some((name, value)), false) = (line.split_once('='), reason) {
-                    found.push((name.trim().to_owned(), plain(value.trim())));
-                }
-                reason = false;
-            }
-        }
-    }
-    found
-}
-
-/// A value of postgresql.conf without its quotes, as `postgresql_set` writes them.
-fn plain(literal: &str) -> String {
-    let Some(body) = literal.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) else {
-        return literal.to_owned();
-    };
-    let (mut text, mut chars) = (String::new(), body.chars());
-    while let Some(c) = chars.next() {
-        match c {
-            '\'' => text.extend(chars.next()),
-            '\\' => text.extend(chars.next().map(|next| match next {
-                'n' => '\n',
-                'r' => '\r',
-                other => other,
-            })),
-            c => text.push(c),
-        }
-    }
-    text
-}
-
-/// A text that a host told, for variables that are rendered: what looks like a template there is none.
-fn literal(text: &str) -> Value {
-    let templated = ["{{", "{%", "{#"].iter().any(|mark| text.contains(mark));
-    if templated { json!(text.replace('{', "{{ '{' }}")) } else { json!(text) }
+/// Where a host keeps the settings of before (`.previous`) and the attempt that they were kept by (`.applying`, and
+/// `.applied` once it ended). Not beside the file: a folder of the configuration that changes looks like a configuration
+/// that changed.
+pub(super) fn kept(major: u32, cluster: &str) -> String {
+    format!("/var/lib/ishprov/tune/{major}-{cluster}")
 }
 
 /// Runs built-in plays over the hosts; the exit code.
@@ -292,34 +288,23 @@ async fn play(args: &TuneArgs, screen: &Screen, reached: &Reached, text: &'stati
     }
 }
 
-/// Whether the servers have what was decided, asked anew.
-async fn in_force(args: &TuneArgs, screen: &Screen) -> i32 {
-    // By the disk's record of just now: measured once more it could come out as another kind.
-    let args = TuneArgs { probe_disk: false, ..args.clone() };
-    let reached = match hosts::plans(&args, screen).await {
+/// Whether the servers have what the apply wrote, asked anew. Nothing is decided or measured once more.
+async fn in_force(args: &TuneArgs, applied: Reached, screen: &Screen) -> i32 {
+    let asking = TuneArgs { probe_disk: false, dry_run: true, ..args.clone() };
+    let now = match hosts::plans(&asking, screen).await {
         Ok(reached) => reached,
         Err(code) => return code,
     };
     let mut code = exit::OK;
-    for plan in &reached.plans {
-        let missing: Vec<String> = plan
-            .changes()
-            .iter()
-            .map(|row| format!("`{}` is {}, not {}", row.name, row.now, row.proposed))
-            .collect();
-        let pending = live(plan).map_or(0, |live| live.pending.len());
+    for (plan, now) in applied.plans.into_iter().zip(now.plans) {
+        let plan = plan.seen_again(now);
+        let (held, missing) = outcome(&plan);
+        let pending = live(&plan).map_or(0, |live| live.pending.len());
         if missing.is_empty() && pending == 0 {
             let rows = plan.rows();
             let ours = rows.iter().filter(|row| row.takes == Step::Nothing).count();
             screen.line(&format!("{}: {ours} settings are in force, none waits", plan.host));
-            for row in &rows {
-                if let Step::Overridden(file) = &row.takes {
-                    screen.line(&format!(
-                        "{}: `{}` stays {}, not {}: `{file}` has the last word",
-                        plan.host, row.name, row.now, row.proposed
-                    ));
-                }
-            }
+            held.iter().for_each(|line| screen.line(&format!("{}: {line}", plan.host)));
             continue;
         }
         let message =
@@ -335,17 +320,112 @@ async fn in_force(args: &TuneArgs, screen: &Screen) -> i32 {
     exit::FAILED
 }
 
+/// What is not in force, each with the file that has the last word: where a file that is read later than ours holds it, as
+/// was shown before, and where ours should have been heard.
+fn outcome(plan: &Plan) -> (Vec<String>, Vec<String>) {
+    let (mut held, mut missing) = (Vec::new(), Vec::new());
+    for row in plan.rows() {
+        let (name, now, wanted) = (&row.name, &row.now, &row.proposed);
+        let word = match plan.measured.sources.get(name) {
+            Some(file) => format!("`{file}` has the last word"),
+            None => "no file sets it".to_owned(),
+        };
+        match row.takes {
+            Step::Nothing => {}
+            Step::Overridden(_) => held.push(format!("`{name}` stays {now}, not {wanted}: {word}")),
+            Step::Reload | Step::Restart => missing.push(format!("`{name}` is {now}, not {wanted}: {word}")),
+        }
+    }
+    (held, missing)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    use crate::cli::measure::Measured;
+    use crate::cli::tune::plan::Remote;
+    use crate::cluster::Server;
+    use crate::tuner::{Bytes, ClusterNeeds, Input, Workload, tune as decide};
+
+    const FILE: &str = "/etc/postgresql/15/main/conf.d/50-ishprov.conf";
+
+    fn host(name: &str, applying: Option<&str>) -> Plan {
+        let input = Input::new(Bytes::gb(8), 2, 300, Workload::Web, 15);
+        let mut measured = Measured::bare(input.hardware.clone(), Some(15), false);
+        let needs = ClusterNeeds::of([&input], &[]);
+        let tuning = decide(&input, &needs).expect("fits");
+        for setting in &tuning.settings {
+            measured.settings.insert(setting.name.to_owned(), setting.value.to_string());
+            measured.sources.insert(setting.name.to_owned(), FILE.to_owned());
+        }
+        let remote = Remote {
+            cluster: "main".to_owned(),
+            file: FILE.to_owned(),
+            standing: Some("# ours\n\n# why\njit = off\n\nport = 5433\n".to_owned()),
+            server: Server::default(),
+            again: false,
+            applying: applying.map(str::to_owned),
+        };
+        let (host, overrides) = (name.to_owned(), Vec::new());
+        Plan { host, measured, input, needs, tuning, overrides, remote: Some(remote) }
+    }
+
+    fn reached(plans: Vec<Plan>) -> Reached {
+        Reached { plans, disks: Vec::new(), stats: Vec::new() }
+    }
+
     #[test]
-    fn what_a_site_needs_besides_is_kept_and_unquoted() {
-        let text = "# Written by ishprov for oltp, 300 connections, 300 of them active: changes by hand are overwritten.\n\
-                    # A file of a later name\n\n# a quarter of RAM\nshared_buffers = 2GB\n\n# why\n# why more\njit = off\n\
-                    listen_addresses = '*'\nport = 5432\nssl_ca_file = '/etc/it''s\\\\ca.crt'\n";
-        let kept = unexplained(text);
-        let expected = [("listen_addresses", "*"), ("port", "5432"), ("ssl_ca_file", "/etc/it's\\ca.crt")];
-        assert_eq!(kept, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    fn plays_are_told_where_the_settings_of_before_lie_and_what_stays_besides() {
+        let vars = vars(&reached(vec![host("pg1", None)]), "7");
+        let pg1 = &vars["tune_hosts"]["pg1"];
+        assert_eq!(pg1["kept"], "/var/lib/ishprov/tune/15-main");
+        assert_eq!(pg1["besides"], json!({"port": "5433"}));
+        assert_eq!(vars["tune_attempt"], "7");
+    }
+
+    #[test]
+    fn the_newest_attempt_without_an_end_goes_on() {
+        let of = |marks: [Option<&str>; 3]| {
+            let reached = reached(marks.map(|mark| host("pg1", mark)).into());
+            (unfinished(&reached).map(str::to_owned), attempt(&reached))
+        };
+        let going = of([None, Some("1800000000"), Some("1800000005")]);
+        assert_eq!(going, (Some("1800000005".to_owned()), "1800000005".to_owned()));
+        let (none, new) = of([None, None, None]);
+        assert_eq!(none, None);
+        assert!(new.parse::<i64>().is_ok_and(|seconds| seconds > 1_700_000_000), "{new}");
+    }
+
+    #[test]
+    fn what_is_not_in_force_is_told_with_the_file_that_has_the_last_word() {
+        let mut plan = host("pg1", None);
+        assert_eq!(outcome(&plan), (Vec::new(), Vec::new()));
+        let later = "/etc/postgresql/15/main/conf.d/60-own.conf";
+        for (name, value, file) in [
+            ("work_mem", "1MB", Some(later)),
+            ("jit", "on", Some("/etc/postgresql/15/main/postgresql.conf")),
+            ("max_connections", "100", None),
+        ] {
+            plan.measured.settings.insert(name.to_owned(), value.to_owned());
+            plan.measured.sources.remove(name);
+            plan.measured.sources.extend(file.map(|file| (name.to_owned(), file.to_owned())));
+        }
+        let wanted = |name: &str| plan.tuning.get(name).expect("decided").value.to_string();
+        let (held, missing) = outcome(&plan);
+        assert_eq!(
+            held,
+            [format!("`work_mem` stays 1MB, not {}: `{later}` has the last word", wanted("work_mem"))]
+        );
+        assert_eq!(
+            missing,
+            [
+                "`max_connections` is 100, not 300: no file sets it".to_owned(),
+                format!(
+                    "`jit` is on, not {}: `/etc/postgresql/15/main/postgresql.conf` has the last word",
+                    wanted("jit")
+                ),
+            ]
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! Hosts of an inventory: what they are and have, two round trips each; decided together by the same function that the
 //! role `postgresql` calls.
 
+use super::apply::kept;
 use super::plan::{Plan, Remote};
 use super::{DEFAULT_MAJOR, connections_now, probe, refuse, small, stats};
 use crate::cli::args::TuneArgs;
@@ -12,14 +13,14 @@ use crate::cluster::{self, Member};
 use crate::console::Screen;
 use crate::diag::{Diagnostic, Fault};
 use crate::engine::{HostSetup, explain};
-use crate::modules::Args;
+use crate::modules::{Args, Instance};
 use crate::shell::{Answer, Answers, Ask, FileState, Frame, ItemReply, Output};
 use crate::transport::{Session, Transport as _, connect};
 use crate::tuner::{Disk, DiskKind, Observed, Workload};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 
 /// Hosts that answered, all of them.
 pub struct Reached {
@@ -54,6 +55,8 @@ struct Answered {
     member: Member,
     disk: Option<Disk>,
     stats: Option<Observed>,
+    /// The attempt that has begun to write there and has no end.
+    applying: Option<String>,
 }
 
 /// Asks every host, and decides for all of them together.
@@ -80,34 +83,30 @@ pub async fn plans(args: &TuneArgs, screen: &Screen) -> Result<Reached, i32> {
         return Err(refuse(screen, Diagnostic::error("tune", message)));
     }
     let permits = Arc::new(Semaphore::new(args.connect.forks.max(1)));
-    let mut tasks = JoinSet::new();
-    for (index, (host, setup, wish)) in setups.into_iter().enumerate() {
+    let mut tasks = Vec::new();
+    for (host, setup, wish) in setups {
         let permits = Arc::clone(&permits);
-        tasks.spawn(async move {
+        let asked = host.clone();
+        let task = tokio::spawn(async move {
             let _permit = permits.acquire_owned().await;
-            let answered = ask(&host, &setup, &wish).await;
-            (index, host, answered)
+            ask(&asked, &setup, &wish).await
         });
+        tasks.push((host, task));
     }
     let mut answers = Vec::new();
-    while let Some(joined) = tasks.join_next().await {
-        match joined {
-            Ok(answer) => answers.push(answer),
-            Err(error) => {
-                let message = format!("a host's task ended before it was through: {error}");
-                return Err(refuse(screen, Diagnostic::error("tune", message)));
-            }
-        }
+    for (host, task) in tasks {
+        let answered = joined(&host, task).await;
+        answers.push((host, answered));
     }
-    answers.sort_by_key(|(index, ..)| *index);
     let (mut measured, mut members, mut disks, mut code) = (Vec::new(), Vec::new(), Vec::new(), exit::OK);
-    let mut stats = Vec::new();
-    for (_, host, answered) in answers {
+    let (mut stats, mut applying) = (Vec::new(), Vec::new());
+    for (host, answered) in answers {
         match answered {
             Ok(answered) => {
                 disks.extend(answered.disk.map(|disk| (host.clone(), disk)));
                 stats.extend(answered.stats.map(|seen| (host, seen)));
                 measured.push(answered.measured);
+                applying.push(answered.applying);
                 members.push(answered.member);
             }
             Err((exit_code, diagnostic)) => {
@@ -121,8 +120,10 @@ pub async fn plans(args: &TuneArgs, screen: &Screen) -> Result<Reached, i32> {
         return Err(code);
     }
     let decided = cluster::tune::decide(&members).map_err(|fault| refuse(screen, of_fault("tune", fault)))?;
-    let plans = decided.into_iter().zip(measured).zip(&members);
-    let plans = plans.map(|((decision, measured), member)| plan(decision, measured, member)).collect();
+    let plans = decided.into_iter().zip(measured).zip(applying).zip(&members);
+    let plans = plans
+        .map(|(((decision, measured), applying), member)| plan(decision, measured, applying, member))
+        .collect();
     Ok(Reached { plans, disks, stats })
 }
 
@@ -142,7 +143,7 @@ pub fn of_fault(code: &'static str, fault: Fault) -> Diagnostic {
     diagnostic
 }
 
-fn plan(decision: Decision, measured: Measured, member: &Member) -> Plan {
+fn plan(decision: Decision, measured: Measured, applying: Option<String>, member: &Member) -> Plan {
     let Decision { host, input, needs, tuning, overrides, again, server, held: _ } = decision;
     let path = file(&member.args).unwrap_or_default();
     let remote = Remote {
@@ -151,6 +152,7 @@ fn plan(decision: Decision, measured: Measured, member: &Member) -> Plan {
         file: path,
         server,
         again,
+        applying,
     };
     let mut measured = measured;
     measured.hardware = input.hardware.clone();
@@ -182,7 +184,13 @@ fn wish(world: &mut World, host: &str, args: &TuneArgs) -> Wish {
         }
     };
     let preload = match var("postgresql_preload") {
-        Some((Value::Array(libraries), _)) => Some(libraries.iter().filter_map(text).collect()),
+        Some((Value::Array(libraries), span)) => {
+            let names: Option<Vec<String>> = libraries.iter().map(text).collect();
+            if names.is_none() {
+                misshapen("postgresql_preload", "list of names", span);
+            }
+            names
+        }
         None | Some((Value::Null, _)) => None,
         Some((_, span)) => {
             misshapen("postgresql_preload", "list of libraries", span);
@@ -271,6 +279,8 @@ async fn ask(host: &str, setup: &HostSetup, wish: &Wish) -> Result<Answered, Fai
     let (mut answers, reads) = answered?;
     let path = file(&args).map_err(|fault| failed(host, fault))?;
     let standing = answers.text(&Ask::content(path.clone())).ok().flatten();
+    let begun = marker(&args).and_then(|marker| answers.text(&marker));
+    let applying = begun.map_err(|fault| failed(host, fault))?.map(|text| text.trim().to_owned());
     let args = bound(standing.as_deref())?;
     let facts = Value::Object(facts);
     let disk = match (wish.disk, reads) {
@@ -286,7 +296,8 @@ async fn ask(host: &str, setup: &HostSetup, wish: &Wish) -> Result<Answered, Fai
         let state = FileState { content, ..FileState::default() };
         answers.insert(Ask::content(disk_file(&path)), Answer::File(state));
     }
-    Ok(Answered { measured, member: Member { host: host.to_owned(), args, answers }, disk, stats })
+    let member = Member { host: host.to_owned(), args, answers };
+    Ok(Answered { measured, member, disk, stats, applying })
 }
 
 /// The answers of the task's questions, and the reads of its disk where that is to be measured.
@@ -297,7 +308,8 @@ async fn second(
     probe: Option<bool>,
 ) -> Result<(Answers, Option<Vec<f64>>), Failure> {
     let Some(procedure) = cluster::find("postgresql_tune") else { return Ok((Answers::new(), None)) };
-    let asks = procedure.probe(args).map_err(|fault| failed(host, fault))?;
+    let mut asks = procedure.probe(args).map_err(|fault| failed(host, fault))?;
+    asks.push(marker(args).map_err(|fault| failed(host, fault))?);
     let record = Ask::content(disk_file(&file(args).map_err(|fault| failed(host, fault))?));
     let mut send = async |asks: Vec<Ask>| {
         let frame = Frame::probe(asks);
@@ -317,6 +329,20 @@ async fn second(
     let reads = send(vec![ask.clone()]).await?;
     let said = reads.output(&ask).map(Output::text).unwrap_or_default();
     Ok((answers, Some(probe::read(&said))))
+}
+
+/// Where an attempt that has begun says so.
+fn marker(args: &Args) -> Result<Ask, Fault> {
+    let instance = Instance::decode(args)?;
+    Ok(Ask::content(format!("{}.applying", kept(instance.version, &instance.name))))
+}
+
+/// What a host's task came to; a task that ended by a fault of ours is that host's failure.
+async fn joined<T>(host: &str, task: JoinHandle<Result<T, Failure>>) -> Result<T, Failure> {
+    task.await.unwrap_or_else(|error| {
+        let fault = Fault::task("the program itself failed there").note(error.to_string());
+        Err(failed(host, fault.hint("this is a fault of ishprov: please report it with these lines")))
+    })
 }
 
 fn only(host: &str, replies: Vec<ItemReply>) -> Result<Answers, Failure> {
@@ -366,4 +392,18 @@ fn bind(
     let (Some(spec), Value::Object(given)) = (spec, given) else { return Ok(Args::default()) };
     let args = Args::bind(spec, &given).map_err(|mut faults| faults.swap_remove(0))?;
     Ok(args.with_context(Map::from_iter([("ansible_facts".to_owned(), Value::Object(facts.clone()))])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_ends_by_our_own_fault_is_its_hosts_failure() {
+        let task = tokio::spawn(async { panic!("no such case") });
+        let (code, diagnostic) = joined::<()>("pg1", task).await.expect_err("it failed");
+        assert_eq!(code, exit::FAILED);
+        assert_eq!(diagnostic.message, "cannot measure `pg1`: the program itself failed there");
+        assert!(diagnostic.notes[0].contains("no such case"), "{:?}", diagnostic.notes);
+    }
 }

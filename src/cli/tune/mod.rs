@@ -11,6 +11,7 @@ pub mod probe;
 mod show;
 mod stats;
 mod trial;
+mod written;
 
 use super::args::{Rival, TuneArgs, TuneFormat};
 use super::exit;

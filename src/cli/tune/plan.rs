@@ -1,9 +1,11 @@
 //! What one machine has now, what it shall have, and what each difference takes: pure.
 
+use super::written;
 use crate::cli::measure::Measured;
 use crate::cluster::Server;
 use crate::tuner::{
-    Bytes, ClusterNeeds, Context, Input, Kind, Millis, Takes, Tuning, Unit, hidden_on_unix_socket, lookup,
+    Bytes, ClusterNeeds, Context, Input, Kind, Millis, Takes, Tuning, Unit, Value as Wanted,
+    hidden_on_unix_socket, lookup,
 };
 
 /// One machine with its settings decided.
@@ -31,6 +33,8 @@ pub struct Remote {
     pub server: Server,
     /// A standby has to be tuned once more after the rollout.
     pub again: bool,
+    /// The attempt that has begun to write there and has no end.
+    pub applying: Option<String>,
 }
 
 /// One setting.
@@ -70,6 +74,20 @@ impl Plan {
     /// A server answered.
     pub fn runs(&self) -> bool {
         !self.measured.settings.is_empty()
+    }
+
+    /// The same decision beside what the host has `now`: with the values that were written there, which a second pass may
+    /// have lowered.
+    pub fn seen_again(mut self, now: Self) -> Self {
+        (self.measured.settings, self.measured.sources) = (now.measured.settings, now.measured.sources);
+        self.remote = now.remote;
+        let written = self.remote.as_ref().and_then(|remote| remote.standing.as_deref()).unwrap_or_default();
+        for setting in &mut self.tuning.settings {
+            if let Some(value) = written::value(written, setting.name) {
+                setting.value = Wanted::Text(value);
+            }
+        }
+        self
     }
 
     /// Every setting that we decide, in the order of the file.

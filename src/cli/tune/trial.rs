@@ -3,7 +3,7 @@
 //! A few whole configurations and no search: what is compared is what the tuner gives for a kind of work, beside what runs
 //! now (the idea of lambda-Tune: the best of a few whole candidates within a bound of time).
 
-use super::apply::{APPLY, KERNEL, SITE, UNDO, in_the_way, is_primary, undoing, vars};
+use super::apply::{APPLY, KERNEL, SITE, UNDO, attempt, in_the_way, is_primary, undoing, vars};
 use super::hosts::{self, Reached};
 use super::refuse;
 use crate::cli::args::{RunArgs, TuneArgs};
@@ -15,7 +15,7 @@ use crate::engine::explain;
 use crate::shell::{Ask, Frame, ItemReply, Output, quote};
 use crate::transport::{Endpoint, Transport as _, connect};
 use crate::tuner::Workload;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::path::Path;
 
 /// Seconds that a change of settings takes with its restarts, about.
@@ -65,6 +65,8 @@ pub async fn trial(args: &TuneArgs, script: &Path, screen: &Screen) -> i32 {
     if let Some(diagnostic) = in_the_way(&standing.plans) {
         return refuse(screen, diagnostic);
     }
+    // One attempt for all candidates: what was before it is kept until the end, which is an undo.
+    let attempt = attempt(&standing);
     let Some(primary) = standing.plans.iter().find(|plan| is_primary(plan)) else {
         let message = "none of these hosts is a primary: the script has to write";
         return refuse(
@@ -82,13 +84,10 @@ pub async fn trial(args: &TuneArgs, script: &Path, screen: &Screen) -> i32 {
             screen.aside(&format!("`{workload}` is left out: it does not fit these hosts"));
             continue;
         };
-        let known = |other: &Candidate| other.vars.as_ref() == Some(&measuring(&reached));
+        let wanted = vars(&reached, &attempt);
+        let known = |other: &Candidate| other.vars.as_ref() == Some(&wanted);
         if !candidates.iter().any(known) {
-            candidates.push(Candidate {
-                name: workload.to_string(),
-                vars: Some(measuring(&reached)),
-                turns: Vec::new(),
-            });
+            candidates.push(Candidate { name: workload.to_string(), vars: Some(wanted), turns: Vec::new() });
         }
     }
     let seconds = args.seconds.clamp(1, 600);
@@ -125,7 +124,7 @@ pub async fn trial(args: &TuneArgs, script: &Path, screen: &Screen) -> i32 {
     let endpoint = world.setup(&host, &args.connect, true).endpoint;
     let bench =
         Bench { args, screen, host, endpoint, ask: question(&args.database, clients, seconds, &text) };
-    let back = undoing(&measuring(&standing), true);
+    let back = undoing(&vars(&standing, &attempt), false);
     let code = tokio::select! {
         code = bench.rounds(&mut candidates, rounds, &standing, &back) => code,
         _ = tokio::signal::ctrl_c() => exit::INTERRUPTED,
@@ -150,13 +149,6 @@ fn workloads(own: Workload) -> Vec<Workload> {
     all.extend([Workload::Oltp, Workload::Mixed, Workload::Dw].into_iter().filter(|other| *other != own));
     all.truncate(3);
     all
-}
-
-/// Variables of the plays, with which what was before is kept until the end.
-fn measuring(reached: &Reached) -> Value {
-    let mut vars = vars(reached);
-    vars["tune_measuring"] = json!(true);
-    vars
 }
 
 struct Bench<'a> {
