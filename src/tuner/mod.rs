@@ -39,7 +39,7 @@ pub use input::{
 pub use kernel::{KernelSetting, Place};
 pub use memory::shared_memory;
 pub use observed::{LEAST_HOURS, Observed, Verdict, adjust};
-pub use pool::{PoolPlan, PoolSetting, PoolWish};
+pub use pool::{POOL_SETTINGS, PoolPlan, PoolSetting, PoolWish};
 pub use refusal::Refusal;
 pub use setting::{Setting, Takes, Value};
 pub use units::{Bytes, Invalid, Millis};

@@ -245,44 +245,210 @@ fn every_format_can_be_read_by_what_it_is_for() {
     assert!(of("sql").contains("\nALTER SYSTEM SET shared_buffers = '2GB';\n"));
 }
 
+/// A server of which pools may have 250 connections, and what is said of PgBouncer there.
+const POOLED: &str =
+    "tune --dry-run --ram 16GB --cpus 4 --connections 300 --workload oltp --direct 35 --monitoring 12";
+
+fn output(words: &str) -> String {
+    let shown = run(words);
+    let body = shown.split_once("-- stdout\n").unwrap_or_else(|| panic!("no output: {shown}")).1;
+    body.split("-- stderr").next().unwrap_or_default().to_owned()
+}
+
 #[test]
-fn pools_that_fit_are_planned_with_the_settings_and_others_are_refused() {
-    let base = "tune --dry-run --ram 16GB --cpus 4 --connections 300 --workload oltp";
-    let shown = run(&format!("{base} --pool-pairs 39 --direct 35 --monitoring 12"));
-    for said in [
-        "300 connections, 281 active",
-        "PgBouncer: 6 × 39 pairs × 1 PgBouncers = 234 of 250 server connections: 6.8 % headroom",
-        "  default_pool_size   6 ",
-        "  LimitNOFILE         568 ",
-    ] {
-        assert!(shown.contains(said), "wants `{said}`\n{shown}");
-    }
-    let refused = run(&format!("{base} --pool-pairs 39 --pool-size 30 --pool-reserve 10"));
-    insta::assert_snapshot!(refused, @"
+fn pools_that_fit_are_planned_with_the_settings() {
+    let shown = output(&format!("{POOLED} --pool-pairs 39 --max-clients 800"));
+    assert!(shown.starts_with(
+        "16 GB RAM, 4 CPUs, unknown disk · PostgreSQL 15 · oltp · 300 connections, 281 active\n"
+    ));
+    // `--active` is the pools' to say: no way out names it.
+    assert!(!shown.contains("--active"), "{shown}");
+    let table = shown.find("\nPgBouncer: ").map(|start| &shown[start..]);
+    insta::assert_snapshot!(table.expect("a plan below the settings"), @"
+    PgBouncer: 6 × 39 pairs × 1 PgBouncer = 234 of 250 server connections: 6.8 % headroom
+      setting              value        why
+      pool_mode            transaction  a server connection is a client's for one transaction: what few connections need to
+                                        serve many clients
+      default_pool_size    6            250 for 39 pairs × 1 PgBouncer
+      reserve_pool_size    0            what could be opened beyond the pool would have to fit too: the pool has it already
+      min_pool_size        0            what lies idle in one pool is missing in none: the sum counts every pool full
+      max_db_connections   250          no plan but a backstop: one database never takes more than this PgBouncer's part of
+                                        the server
+      max_client_conn      800          as you say
+      server_idle_timeout  600          seconds; the sum counts every pool full, so closing sooner frees nothing and costs
+                                        logins
+      LimitNOFILE          1134         of the unit: 800 clients + 234 server connections + 100 of its own
+    ");
+    let one = "tune --dry-run --ram 16GB --cpus 4 --connections 300 --workload oltp --pool-pairs 1 --direct 0 --monitoring 0";
+    let narrower = output(one);
+    let way = narrower.lines().find(|line| line.starts_with("Way out:"));
+    insta::assert_snapshot!(way.expect("a way out"), @"
+    Way out: 40 server connections of each pool would allow work_mem 100MB (--pool-size 40).
+    ");
+    // And it leads where it says.
+    let there = output(&format!("{one} --pool-size 40"));
+    let promised = way.and_then(|way| way.split("work_mem ").nth(1)?.split(' ').next()).expect("a value");
+    let row = there.lines().find(|line| line.starts_with("  work_mem ")).expect("a row");
+    assert_eq!(row.split_whitespace().nth(1), Some(promised));
+}
+
+#[test]
+fn pools_that_cannot_fit_are_refused() {
+    insta::assert_snapshot!(run(&format!("{POOLED} --pool-pairs 39 --pool-size 30 --pool-reserve 10 --pool-min 10")), @"
     exit 1
     -- stderr
-    error: the pools could ask for 1560 server connections, and 290 are theirs
-     = 30 of each pool + 10 reserve, × 39 pairs of database and user × 1 PgBouncers = 1560
-     = 300 - 3 (superuser_reserved_connections) - 5 (direct) - 2 (monitoring) = 290
+    error: the pools could ask for 1560 server connections, and 250 are theirs
+     = 30 of each pool + 10 reserve, × 39 pairs of database and user × 1 PgBouncer = 1560
+     = 300 - 3 (superuser_reserved_connections) - 35 (direct) - 12 (monitoring) = 250
+     = 10 idle of each pool (min_pool_size), × 39 pairs of database and user × 1 PgBouncer = 390, more than 250
      = option: --pool-pairs
-     = help: 1570 connections of the server (--connections 1570), if its RAM carries them
-     = help: fewer pairs: one user for services that share a database
+     = help: 6 of each pool without a reserve fit (--pool-size 6 --pool-reserve 0 --pool-min 6)
+     = help: pool_mode = transaction, as planned here: a pool needs no more than its transactions at the same time
+     = help: fewer pairs: one user for services that share a database; 6 fit (--pool-pairs 6)
+     = help: 1610 connections of the server (--connections 1610), if its RAM carries them
     ");
-    let explained = run(&format!("{base} --pool-pairs 20 --explain default_pool_size"));
-    assert!(explained.contains("default_pool_size = 14\n  why      290 for 20 pairs"), "{explained}");
-    // Fewer at work, more memory for each.
-    let json = |words: &str| -> serde_json::Value {
-        let shown = run(&format!("{base} --format json {words}"));
-        let body = shown.split_once("-- stdout\n").expect("output").1;
-        serde_json::from_str(body.split("-- stderr").next().unwrap_or_default()).expect("JSON")
-    };
-    let pooled = json("--pool-pairs 10 --pool-size 4");
-    assert_eq!(pooled["pgbouncer"]["demand"], 40);
-    assert_eq!(pooled["tuning"]["active"], 47);
-    assert!(json("")["pgbouncer"].is_null());
-    for format in ["conf", "sql"] {
-        let shown = run(&format!("{base} --pool-pairs 10 --format {format}"));
-        let mark = if format == "sql" { "--" } else { "#" };
-        assert!(shown.contains(&format!("{mark} PgBouncer: ")), "{shown}");
+    let table = [
+        ("--pool-pairs 39 --pool-size 0", "option: --pool-size"),
+        ("--pool-pairs 0", "option: --pool-pairs"),
+        ("--pool-pairs 1 --pool-instances 0", "option: --pool-instances"),
+        ("--pool-pairs 1 --max-clients 0", "option: --max-clients"),
+        ("--pool-pairs 1 --max-clients 2000000", "option: --max-clients"),
+        ("--pool-pairs 20 --pool-min 13", "12 at most (--pool-min 12)"),
+        (
+            "--pool-pairs 39 --reserved 212",
+            "300 - 3 (superuser_reserved_connections) - 212 (reserved_connections) - 35 (direct) - 12 (monitoring) = 38",
+        ),
+        (
+            "--pool-pairs 39 --superuser-reserved 215",
+            "300 - 215 (superuser_reserved_connections) - 35 (direct) - 12 (monitoring) = 38",
+        ),
+        ("--pool-pairs 4294967295 --pool-instances 4294967295 --pool-size 4294967295", "250 are theirs"),
+        ("--pool-pairs 20 --active 40", "cannot be used with"),
+    ];
+    for (words, said) in table {
+        let shown = run(&format!("{POOLED} {words}"));
+        assert!(shown.starts_with("exit 1\n") && shown.contains(said), "{words}\n{shown}");
     }
+}
+
+#[test]
+fn pools_stand_in_every_format() {
+    let data = |format: &str, words: &str| -> serde_json::Value {
+        serde_yaml::from_str(&output(&format!("{POOLED} --format {format} {words}"))).expect("data")
+    };
+    let pooled = data("json", "--pool-pairs 10 --pool-size 4");
+    assert_eq!(pooled, data("yaml", "--pool-pairs 10 --pool-size 4"));
+    insta::assert_snapshot!(serde_json::to_string_pretty(&pooled["pgbouncer"]).expect("JSON"), @r#"
+    {
+      "wish": {
+        "max_connections": 300,
+        "pairs": 10,
+        "instances": 1,
+        "size": 4,
+        "reserve": 0,
+        "min": 0,
+        "superuser_reserved": 3,
+        "reserved": 0,
+        "direct": 35,
+        "monitoring": 12,
+        "clients": null
+      },
+      "capacity": 250,
+      "demand": 40,
+      "headroom_percent": 525.0,
+      "size": 4,
+      "active": 87,
+      "settings": [
+        {
+          "name": "pool_mode",
+          "value": "transaction",
+          "why": "a server connection is a client's for one transaction: what few connections need to serve many clients",
+          "source": "PgBouncer docs, pool_mode"
+        },
+        {
+          "name": "default_pool_size",
+          "value": "4",
+          "why": "as you say; each pair's part would be 25",
+          "source": "connection budget; PgBouncer docs, default_pool_size: it counts per pair of user and database"
+        },
+        {
+          "name": "reserve_pool_size",
+          "value": "0",
+          "why": "what could be opened beyond the pool would have to fit too: the pool has it already",
+          "source": "connection budget; PgBouncer docs, reserve_pool_size: in addition to the pool"
+        },
+        {
+          "name": "min_pool_size",
+          "value": "0",
+          "why": "what lies idle in one pool is missing in none: the sum counts every pool full",
+          "source": "connection budget; PgBouncer docs, min_pool_size: for every pool that has a client"
+        },
+        {
+          "name": "max_db_connections",
+          "value": "250",
+          "why": "no plan but a backstop: one database never takes more than this PgBouncer's part of the server",
+          "source": "PgBouncer docs, max_db_connections: per database, whoever comes first"
+        },
+        {
+          "name": "max_client_conn",
+          "value": "100",
+          "why": "as many as there are server connections, and no fewer than PgBouncer's own default",
+          "source": "PgBouncer docs, max_client_conn"
+        },
+        {
+          "name": "server_idle_timeout",
+          "value": "600",
+          "why": "seconds; the sum counts every pool full, so closing sooner frees nothing and costs logins",
+          "source": "PgBouncer docs, server_idle_timeout: its default"
+        },
+        {
+          "name": "LimitNOFILE",
+          "value": "240",
+          "why": "of the unit: 100 clients + 40 server connections + 100 of its own",
+          "source": "PgBouncer docs, max_client_conn: clients and the pools of all pairs"
+        }
+      ]
+    }
+    "#);
+    assert_eq!(pooled["tuning"]["active"], 87);
+    // Fewer at work, more memory for each.
+    let alone = "tune --dry-run --ram 16GB --cpus 4 --connections 300 --workload oltp --format json";
+    let alone: serde_json::Value = serde_json::from_str(&output(alone)).expect("JSON");
+    assert!(alone["pgbouncer"].is_null());
+    let work_mem = |data: &serde_json::Value| {
+        let settings = data["tuning"]["settings"].as_array().expect("settings");
+        let setting = settings.iter().find(|setting| setting["name"] == "work_mem").expect("set");
+        setting["value"].as_str().and_then(|value| value.strip_suffix("MB")?.parse::<u32>().ok()).expect("MB")
+    };
+    assert!(work_mem(&pooled) > 2 * work_mem(&alone), "{} {}", work_mem(&pooled), work_mem(&alone));
+    // What reads these files skips the plan, and without it they are the same.
+    for (format, mark) in [("conf", "# "), ("sql", "-- ")] {
+        let shown = output(&format!("{POOLED} --pool-pairs 10 --pool-size 4 --format {format}"));
+        let start = shown.find(&format!("\n{mark}PgBouncer: 4 × 10 pairs")).expect("a plan");
+        assert!(shown[start..].trim().lines().all(|line| line.starts_with(mark)), "{shown}");
+        assert!(shown[start..].contains(&format!("{mark}  LimitNOFILE ")), "{shown}");
+        let same =
+            "tune --dry-run --ram 16GB --cpus 4 --connections 300 --workload oltp --active 87 --format";
+        assert_eq!(shown[..start].trim(), output(&format!("{same} {format}")).trim());
+    }
+}
+
+#[test]
+fn a_setting_of_the_pools_is_explained() {
+    insta::assert_snapshot!(output(&format!("{POOLED} --pool-pairs 39 --explain default_pool_size")), @"
+    default_pool_size = 6
+      why      250 for 39 pairs × 1 PgBouncer
+      source   connection budget; PgBouncer docs, default_pool_size: it counts per pair of user and database
+      sum      6 × 39 pairs × 1 PgBouncer = 234 of 250 server connections: 6.8 % headroom
+      active   281 connections can be at work, which the memory budget carries
+    ");
+    assert!(output(&format!("{POOLED} --pool-pairs 39 --explain limitnofile")).starts_with("LimitNOFILE = "));
+    let misspelt = run(&format!("{POOLED} --pool-pairs 39 --explain default_pool_sise"));
+    assert!(misspelt.contains("did you mean `default_pool_size`?"), "{misspelt}");
+    insta::assert_snapshot!(run("tune --ram 16GB --cpus 4 --explain default_pool_size"), @"
+    exit 1
+    -- stderr
+    error: `default_pool_size` is PgBouncer's, and no pools are planned
+     = help: `--dry-run --connections NUMBER --pool-pairs NUMBER` plans them
+    ");
 }

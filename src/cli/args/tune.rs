@@ -59,6 +59,12 @@ pub struct TuneArgs {
     /// `min_pool_size`.
     #[arg(long, value_name = "NUMBER", default_value_t = 0, requires = "pool_pairs")]
     pub pool_min: u64,
+    /// `superuser_reserved_connections` of the server.
+    #[arg(long, value_name = "NUMBER", default_value_t = 3, requires = "pool_pairs")]
+    pub superuser_reserved: u64,
+    /// `reserved_connections` of the server (PostgreSQL 16 and later).
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, requires = "pool_pairs")]
+    pub reserved: u64,
     /// Connections that go past the pools: backups, migrations, people.
     #[arg(long, value_name = "NUMBER", default_value_t = 5, requires = "pool_pairs")]
     pub direct: u64,

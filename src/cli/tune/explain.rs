@@ -3,7 +3,8 @@
 use super::plan::{Plan, Step};
 use crate::diag::{Diagnostic, nearest};
 use crate::tuner::{
-    Bytes, ClusterNeeds, Disk, DiskKind, HugePages, Input, Standing, Takes, Workload, tune as decide,
+    Bytes, ClusterNeeds, Disk, DiskKind, HugePages, Input, POOL_SETTINGS, Standing, Takes, Workload,
+    tune as decide,
 };
 
 /// The explanation of one setting for every machine.
@@ -60,9 +61,13 @@ pub fn lines(plans: &[Plan], name: &str) -> Result<Vec<String>, Diagnostic> {
 }
 
 fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone, major: u32) -> Diagnostic {
+    if let Some(pool) = POOL_SETTINGS.iter().find(|pool| pool.eq_ignore_ascii_case(name)) {
+        return Diagnostic::error("tune", format!("`{pool}` is PgBouncer's, and no pools are planned"))
+            .hint("`--dry-run --connections NUMBER --pool-pairs NUMBER` plans them");
+    }
     let message = format!("the tuner does not set `{name}` on PostgreSQL {major}");
     let diagnostic = Diagnostic::error("tune", message);
-    match nearest(name, known) {
+    match nearest(name, known.chain(POOL_SETTINGS)) {
         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
         None => diagnostic.hint("`--all` lists what it sets; everything else stays as PostgreSQL has it"),
     }

@@ -70,6 +70,14 @@ pub async fn tune(mut args: TuneArgs) -> i32 {
         Ok(found) => found,
         Err(code) => return code,
     };
+    if let Some(pools) = &pools {
+        if let Err(refusal) = pools::check(pools, &plans) {
+            return refuse(&screen, no_way(refusal));
+        }
+        for plan in &mut plans {
+            plan.tuning.way_out = pools::way_out(pools, plan);
+        }
+    }
     let mut verdicts = Vec::new();
     for plan in &mut plans {
         if let Some((_, seen)) = seen.iter().find(|(host, _)| *host == plan.host) {
@@ -151,6 +159,11 @@ fn option(input: &str) -> Option<&'static str> {
         "cpus" => "--cpus",
         "active" => "--active",
         "pairs" => "--pool-pairs",
+        "instances" => "--pool-instances",
+        "size" => "--pool-size",
+        "clients" => "--max-clients",
+        "superuser_reserved" => "--superuser-reserved",
+        "reserved" => "--reserved",
         "min" => "--pool-min",
         _ => return None,
     })

@@ -10,18 +10,17 @@ use serde_json::{Map, Value, json};
 /// Shows what was decided, in the wanted format.
 pub fn plans(args: &TuneArgs, plans: &[Plan], pools: Option<&PoolPlan>, screen: &Screen) {
     let commented = |mark: &str| {
-        pools
-            .map(pools::lines)
-            .unwrap_or_default()
-            .iter()
-            .for_each(|line| screen.line(format!("{mark} {line}").trim_end()))
+        let Some(pools) = pools else { return };
+        screen.line("");
+        // Not wrapped: who reads the file has another width.
+        pools::lines(pools, usize::MAX).iter().for_each(|line| screen.line(&format!("{mark} {line}")));
     };
     match args.format {
         TuneFormat::Table => {
             tables(plans, args.all, screen);
             if let Some(pools) = pools {
                 screen.line("");
-                pools::lines(pools).iter().for_each(|line| screen.line(line));
+                pools::lines(pools, screen.width()).iter().for_each(|line| screen.line(line));
             }
         }
         TuneFormat::Conf => {
