@@ -323,10 +323,16 @@ fn pools_that_cannot_fit_are_refused() {
             "300 - 215 (superuser_reserved_connections) - 35 (direct) - 12 (monitoring) = 38",
         ),
         ("--pool-pairs 4294967295 --pool-instances 4294967295 --pool-size 4294967295", "250 are theirs"),
+        ("--pool-pairs 1 --connections 4294967295", "the range is 10 to 100000"),
         ("--pool-pairs 20 --active 40", "cannot be used with"),
     ];
     for (words, said) in table {
-        let shown = run(&format!("{POOLED} {words}"));
+        let pooled = if words.contains("--connections") {
+            POOLED.replace("--connections 300 ", "")
+        } else {
+            POOLED.to_owned()
+        };
+        let shown = run(&format!("{pooled} {words}"));
         assert!(shown.starts_with("exit 1\n") && shown.contains(said), "{words}\n{shown}");
     }
 }

@@ -4,7 +4,7 @@ use super::plan::Plan;
 use super::show::wrap;
 use super::small;
 use crate::cli::args::TuneArgs;
-use crate::tuner::{Input, PoolPlan, PoolWish, Refusal, tune as decide};
+use crate::tuner::{CONNECTIONS, Input, PoolPlan, PoolWish, Refusal, tune as decide};
 
 /// Plans the pools, where they are asked for; what they can open becomes what can be active.
 ///
@@ -12,6 +12,10 @@ use crate::tuner::{Input, PoolPlan, PoolWish, Refusal, tune as decide};
 /// They ask for more than the server has.
 pub fn plan(args: &mut TuneArgs) -> Result<Option<PoolPlan>, Refusal> {
     let (Some(pairs), Some(connections)) = (args.pool_pairs, args.connections) else { return Ok(None) };
+    // The tuner refuses it with its range.
+    if !CONNECTIONS.contains(&small(connections)) {
+        return Ok(None);
+    }
     let wish = PoolWish {
         instances: small(args.pool_instances),
         size: args.pool_size.map(small),
