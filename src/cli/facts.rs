@@ -1,15 +1,12 @@
 //! `ishprov facts`: what hosts say of themselves, one round trip each.
 
 use super::args::FactsArgs;
+use super::asking::{abreast, answers};
 use super::exit;
 use crate::console::Screen;
 use crate::engine::explain;
-use crate::shell::{Ask, Frame, ItemReply};
-use crate::transport::{Transport as _, connect};
+use crate::shell::{Ask, Output};
 use serde_json::{Map, Value};
-use std::sync::Arc;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
 /// Shows facts as JSON, by host; the exit code.
 pub async fn facts(args: FactsArgs) -> i32 {
@@ -25,39 +22,32 @@ pub async fn facts(args: FactsArgs) -> i32 {
         super::run::summary(&world, &screen);
         return exit::ERROR;
     }
-    let permits = Arc::new(Semaphore::new(args.connect.forks.max(1)));
-    let mut tasks = JoinSet::new();
-    for (index, (host, mut setup)) in setups.into_iter().enumerate() {
-        let permits = Arc::clone(&permits);
+    let asked = setups.into_iter().map(|(host, mut setup)| {
         if !args.connect.r#become && setup.become_root != Some(true) {
             setup.endpoint.r#become = None;
         }
-        tasks.spawn(async move {
-            let _permit = permits.acquire_owned().await;
-            let ask = Ask::sh(crate::facts::script());
-            let answer = match connect(&setup.endpoint, &Frame::probe([ask.clone()])).await {
-                Ok((session, greeting)) => {
-                    session.close().await;
-                    match greeting.replies.into_iter().next() {
-                        Some(ItemReply::Answers(answers)) => {
-                            Ok(answers.output(&ask).map(crate::shell::Output::text))
-                        }
-                        _ => Ok(Ok(String::new())),
-                    }
-                }
-                Err(error) => Err(explain(&host, &error)),
-            };
-            (index, host, answer)
-        });
-    }
-    let mut answers = Vec::new();
-    while let Some(Ok(answer)) = tasks.join_next().await {
-        answers.push(answer);
-    }
-    answers.sort_by_key(|(index, ..)| *index);
+        (host, setup.endpoint)
+    });
+    let asked = abreast(asked, args.connect.forks, |(host, endpoint)| async move {
+        let ask = Ask::sh(crate::facts::script());
+        let answer = match answers(&endpoint, &ask).await {
+            Ok(Some(answers)) => Ok(answers.output(&ask).map(Output::text)),
+            Ok(None) => Ok(Ok(String::new())),
+            Err(error) => Err(explain(&host, &error)),
+        };
+        (host, answer)
+    });
     let mut all = Map::new();
     let mut code = exit::OK;
-    for (_, host, answer) in answers {
+    for asked in asked.await {
+        let (host, answer) = match asked {
+            Ok(asked) => asked,
+            Err(error) => {
+                screen.aside(&format!("error: a host's task ended: {error}"));
+                code = code.max(exit::FAILED);
+                continue;
+            }
+        };
         match answer.map(|text| text.and_then(|text| crate::facts::parse(&text))) {
             Ok(Ok(facts)) => {
                 all.insert(host, Value::Object(facts));

@@ -1,6 +1,7 @@
 //! The commands: one file each. They load, call the layers below, and give an exit code.
 
 mod args;
+mod asking;
 mod certs;
 mod confirm;
 mod doc;

@@ -2,16 +2,14 @@
 
 use super::Done;
 use crate::cli::args::{ConnectArgs, InventoryArgs};
+use crate::cli::asking::{abreast, answers};
 use crate::diag::Diagnostic;
 use crate::engine::explain;
 use crate::pki::State;
-use crate::shell::{Ask, Frame, ItemReply, Output, quote};
-use crate::transport::{Endpoint, Kind, Transport as _, connect};
+use crate::shell::{Ask, Output, quote};
+use crate::transport::{Endpoint, Kind};
 use base64::Engine as _;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
 /// A certificate as it lies on a host.
 pub struct Lying {
@@ -111,11 +109,8 @@ pub async fn hosts(
     args: &ConnectArgs,
     state: &State,
 ) -> Done<Answers> {
-    let permits = Arc::new(Semaphore::new(args.forks.max(1)));
-    let mut tasks = JoinSet::new();
-    for (index, (service, endpoint, folder)) in
-        chosen(pattern, limit, inventory, args)?.into_iter().enumerate()
-    {
+    let mut asked = Vec::new();
+    for (service, endpoint, folder) in chosen(pattern, limit, inventory, args)? {
         let mut paths: BTreeMap<String, String> = BTreeMap::new();
         for entry in state.current() {
             if let (true, Some(cert), Some(key)) =
@@ -124,22 +119,14 @@ pub async fn hosts(
                 paths.insert(cert.clone(), key.clone());
             }
         }
-        let permits = Arc::clone(&permits);
-        tasks.spawn(async move {
-            let _permit = permits.acquire_owned().await;
-            let ask = Ask::sh(script(&folder, &paths, &service));
-            let text = answer(&service.name, &endpoint, &ask).await;
-            (index, service.name, text.map(|text| parse(&text, service.port, super::now().unix_timestamp())))
-        });
+        asked.push((Ask::sh(script(&folder, &paths, &service)), service, endpoint));
     }
-    let mut answers = Vec::new();
-    while let Some(joined) = tasks.join_next().await {
-        let answer = joined
-            .map_err(|error| vec![Diagnostic::error("certs", format!("a host's task ended: {error}"))])?;
-        answers.push(answer);
-    }
-    answers.sort_by_key(|(index, ..)| *index);
-    Ok(answers.into_iter().map(|(_, name, answer)| (name, answer)).collect())
+    let answers = abreast(asked, args.forks, |(ask, service, endpoint)| async move {
+        let text = answer(&service.name, &endpoint, &ask).await;
+        (service.name, text.map(|text| parse(&text, service.port, super::now().unix_timestamp())))
+    });
+    let ended = |error| vec![Diagnostic::error("certs", format!("a host's task ended: {error}"))];
+    answers.await.into_iter().collect::<Result<_, _>>().map_err(ended)
 }
 
 /// `host:port`, as openssl wants it.
@@ -149,13 +136,8 @@ pub fn socket(address: &str, port: u16) -> String {
 
 /// What a script on a host prints, over a connection of its own.
 pub async fn answer(name: &str, endpoint: &Endpoint, ask: &Ask) -> Result<String, Diagnostic> {
-    let (session, greeting) =
-        connect(endpoint, &Frame::probe([ask.clone()])).await.map_err(|error| explain(name, &error))?;
-    session.close().await;
-    let output = match greeting.replies.into_iter().next() {
-        Some(ItemReply::Answers(answers)) => answers.output(ask).map(Output::text).ok(),
-        _ => None,
-    };
+    let answers = answers(endpoint, ask).await.map_err(|error| explain(name, &error))?;
+    let output = answers.and_then(|answers| answers.output(ask).map(Output::text).ok());
     output
         .ok_or_else(|| Diagnostic::error("certs", format!("`{name}` gave no answer about its certificates")))
 }

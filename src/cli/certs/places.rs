@@ -4,13 +4,13 @@ use super::gate::{self, Place, Seen};
 use super::host::chosen;
 use super::{Done, blame, store};
 use crate::cli::args::{CertsRotateArgs, ConnectArgs, InventoryArgs};
+use crate::cli::asking::abreast;
 use crate::cli::exit;
 use crate::console::Screen;
 use crate::diag::{Diagnostic, Fault, SourceMap};
 use crate::pki::{State, Told};
 use crate::shell::Masker;
 use std::collections::{BTreeMap, BTreeSet};
-use tokio::task::JoinSet;
 
 /// The hosts that are meant, with what their tasks said; names of hosts that have certificates and are not meant.
 pub fn places(
@@ -62,28 +62,22 @@ pub fn places(
 
 /// Asks every host how it is; standbys first. Nothing is begun where something does not work.
 pub async fn look(places: Vec<Place>, screen: &Screen, forks: usize) -> Result<Vec<(Place, Seen)>, i32> {
-    let permits = std::sync::Arc::new(tokio::sync::Semaphore::new(forks.max(1)));
-    let mut tasks = JoinSet::new();
-    for (index, place) in places.into_iter().enumerate() {
-        let permits = std::sync::Arc::clone(&permits);
-        tasks.spawn(async move {
-            let _permit = permits.acquire_owned().await;
-            let seen = gate::look(&place, false).await;
-            (index, place, seen)
-        });
-    }
+    let asked = abreast(places, forks, |place| async move {
+        let seen = gate::look(&place, false).await;
+        (place, seen)
+    });
     let (mut hosts, mut faults, mut code) = (Vec::new(), Vec::new(), exit::OK);
-    while let Some(joined) = tasks.join_next().await {
+    for joined in asked.await {
         match joined {
-            Ok((index, place, Ok(seen))) => {
+            Ok((place, Ok(seen))) => {
                 let unfit = gate::unfit(&seen, &place.tasks);
                 if !unfit.is_empty() {
                     code = code.max(exit::FAILED);
                     faults.push(wrong(&place, &unfit));
                 }
-                hosts.push((index, place, seen));
+                hosts.push((place, seen));
             }
-            Ok((_, _, Err(diagnostic))) => {
+            Ok((_, Err(diagnostic))) => {
                 code = exit::UNREACHABLE;
                 faults.push(diagnostic);
             }
@@ -98,8 +92,8 @@ pub async fn look(places: Vec<Place>, screen: &Screen, forks: usize) -> Result<V
         screen.aside("Nothing was touched: a rotation begins where everything works, or it could not tell what it broke.");
         return Err(code);
     }
-    hosts.sort_by_key(|(index, _, seen)| (!seen.standby, *index));
-    Ok(hosts.into_iter().map(|(_, place, seen)| (place, seen)).collect())
+    hosts.sort_by_key(|(_, seen)| !seen.standby);
+    Ok(hosts)
 }
 
 /// A host's faults, as they are shown.

@@ -5,6 +5,7 @@ use super::apply::kept;
 use super::plan::{Plan, Remote};
 use super::{DEFAULT_MAJOR, connections_now, probe, refuse, small, stats};
 use crate::cli::args::TuneArgs;
+use crate::cli::asking::abreast;
 use crate::cli::load::World;
 use crate::cli::measure::{Measured, of_facts, read_server, server_ask};
 use crate::cli::{exit, load, run};
@@ -18,9 +19,7 @@ use crate::shell::{Answer, Answers, Ask, FileState, Frame, ItemReply, Output};
 use crate::transport::{Session, Transport as _, connect};
 use crate::tuner::{Disk, DiskKind, Observed, Workload};
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::task::JoinError;
 
 /// Hosts that answered, all of them.
 pub struct Reached {
@@ -82,25 +81,17 @@ pub async fn plans(args: &TuneArgs, screen: &Screen) -> Result<Reached, i32> {
         let message = "no host is left: the pattern and `--limit` have none in common";
         return Err(refuse(screen, Diagnostic::error("tune", message)));
     }
-    let permits = Arc::new(Semaphore::new(args.connect.forks.max(1)));
-    let mut tasks = Vec::new();
-    for (host, setup, wish) in setups {
-        let permits = Arc::clone(&permits);
-        let asked = host.clone();
-        let task = tokio::spawn(async move {
-            let _permit = permits.acquire_owned().await;
-            ask(&asked, &setup, &wish).await
-        });
-        tasks.push((host, task));
-    }
-    let mut answers = Vec::new();
-    for (host, task) in tasks {
-        let answered = joined(&host, task).await;
-        answers.push((host, answered));
-    }
+    let asked =
+        abreast(
+            setups,
+            args.connect.forks,
+            |(host, setup, wish)| async move { ask(&host, &setup, &wish).await },
+        );
+    let answers = asked.await.into_iter().zip(names);
+    let answers = answers.map(|(answered, host)| (joined(&host, answered), host));
     let (mut measured, mut members, mut disks, mut code) = (Vec::new(), Vec::new(), Vec::new(), exit::OK);
     let (mut stats, mut applying) = (Vec::new(), Vec::new());
-    for (host, answered) in answers {
+    for (answered, host) in answers {
         match answered {
             Ok(answered) => {
                 disks.extend(answered.disk.map(|disk| (host.clone(), disk)));
@@ -338,8 +329,8 @@ fn marker(args: &Args) -> Result<Ask, Fault> {
 }
 
 /// What a host's task came to; a task that ended by a fault of ours is that host's failure.
-async fn joined<T>(host: &str, task: JoinHandle<Result<T, Failure>>) -> Result<T, Failure> {
-    task.await.unwrap_or_else(|error| {
+fn joined<T>(host: &str, answered: Result<Result<T, Failure>, JoinError>) -> Result<T, Failure> {
+    answered.unwrap_or_else(|error| {
         let fault = Fault::task("the program itself failed there").note(error.to_string());
         Err(failed(host, fault.hint("this is a fault of ishprov: please report it with these lines")))
     })
@@ -401,7 +392,7 @@ mod tests {
     #[tokio::test]
     async fn a_task_that_ends_by_our_own_fault_is_its_hosts_failure() {
         let task = tokio::spawn(async { panic!("no such case") });
-        let (code, diagnostic) = joined::<()>("pg1", task).await.expect_err("it failed");
+        let (code, diagnostic) = joined::<()>("pg1", task.await).expect_err("it failed");
         assert_eq!(code, exit::FAILED);
         assert_eq!(diagnostic.message, "cannot measure `pg1`: the program itself failed there");
         assert!(diagnostic.notes[0].contains("no such case"), "{:?}", diagnostic.notes);

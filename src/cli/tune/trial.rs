@@ -7,13 +7,14 @@ use super::apply::{APPLY, KERNEL, SITE, UNDO, attempt, in_the_way, is_primary, u
 use super::hosts::{self, Reached};
 use super::refuse;
 use crate::cli::args::{RunArgs, TuneArgs};
+use crate::cli::asking::answers;
 use crate::cli::confirm::agreed;
 use crate::cli::{exit, load, run};
 use crate::console::Screen;
 use crate::diag::Diagnostic;
 use crate::engine::explain;
-use crate::shell::{Ask, Frame, ItemReply, Output, quote};
-use crate::transport::{Endpoint, Transport as _, connect};
+use crate::shell::{Ask, Output, quote};
+use crate::transport::Endpoint;
 use crate::tuner::Workload;
 use serde_json::Value;
 use std::path::Path;
@@ -198,15 +199,10 @@ impl Bench<'_> {
     }
 
     async fn turn(&self) -> Result<Turn, (i32, Diagnostic)> {
-        let answered = connect(&self.endpoint, &Frame::probe([self.ask.clone()])).await;
-        let (session, greeting) =
-            answered.map_err(|error| (exit::UNREACHABLE, explain(&self.host, &error)))?;
-        session.close().await;
-        let output = match greeting.replies.into_iter().next() {
-            Some(ItemReply::Answers(answers)) => answers.output(&self.ask).cloned().ok(),
-            _ => None,
-        };
-        let text = output.as_ref().map(Output::text).unwrap_or_default();
+        let answers = answers(&self.endpoint, &self.ask).await;
+        let answers = answers.map_err(|error| (exit::UNREACHABLE, explain(&self.host, &error)))?;
+        let output = answers.and_then(|answers| answers.output(&self.ask).map(Output::text).ok());
+        let text = output.unwrap_or_default();
         read(&text).map_err(|why| {
             let mut diagnostic = Diagnostic::error("tune", why).host(&self.host);
             diagnostic.notes =
