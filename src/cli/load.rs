@@ -76,7 +76,8 @@ pub fn world(args: &InventoryArgs, site: Option<&Path>, may_write: bool) -> Worl
     World { library, templates, inventory, extra, site_dir, disk, diags, hosts_known, sources, lab: None }
 }
 
-fn vault_password(args: &InventoryArgs, diags: &mut Vec<Diagnostic>) -> Option<Secret> {
+/// The vault password that the arguments name or ask for.
+pub fn vault_password(args: &InventoryArgs, diags: &mut Vec<Diagnostic>) -> Option<Secret> {
     if args.vault_password.is_some() {
         return args.vault_password.clone();
     }

@@ -57,14 +57,9 @@ pub fn prepare_built_in(args: &RunArgs, texts: &[(&str, &str)], screen: &Screen)
 
 fn prepare_with(args: &RunArgs, texts: &[(&str, &str)], screen: &Screen) -> Result<Prepared, i32> {
     let mut args = args.clone();
-    if args.connect.ask_become_pass {
-        args.connect.become_password = match super::vault::ask_password("BECOME password: ") {
-            Ok(password) => Some(password),
-            Err(why) => {
-                screen.aside(&format!("error: cannot ask for the password: {why}"));
-                return Err(exit::ERROR);
-            }
-        };
+    if let Err(why) = super::vault::ask_become(&mut args.connect) {
+        screen.aside(&format!("error: cannot ask for the password: {why}"));
+        return Err(exit::ERROR);
     }
     let mut world = super::load::world(&args.inventory, Some(&args.site), !args.check);
     texts.iter().for_each(|(path, text)| world.library.hold(path, text));
@@ -188,9 +183,19 @@ pub async fn go_and_report(ready: Ready, args: &RunArgs, screen: Screen, verify:
     if verify && code == exit::OK && !cluster.problems.is_empty() { exit::FAILED } else { code }
 }
 
-/// Runs what was prepared without a word of what it does; its report, with every failure in it.
-pub async fn go_quietly(ready: Ready, args: &RunArgs) -> Report {
-    go_with(ready, args, Box::new(SilentConsole)).await
+/// Runs built-in plays without a word of what they do: only what fails is shown. The exit code.
+pub async fn quietly(args: &RunArgs, texts: &[(&str, &str)], screen: &Screen) -> i32 {
+    let ready = match prepare_built_in(args, texts, screen) {
+        Ok(Prepared::Ready(ready)) => *ready,
+        Ok(Prepared::Listed) => return exit::OK,
+        Err(code) => return code,
+    };
+    let (map, masker) = (ready.world.library.map(), ready.world.library.masker().clone());
+    let report = go_with(ready, args, Box::new(SilentConsole)).await;
+    for host in &report.hosts {
+        screen.diagnostics(&host.diagnostics, &map, &masker);
+    }
+    exit_code(&report)
 }
 
 /// Runs what was prepared.

@@ -1,6 +1,6 @@
 //! `ishprov vault`, and how vault passwords are read. Interoperable with `ansible-vault` both ways.
 
-use super::args::{VaultCommand, VaultFilesArgs, VaultPasswordArgs};
+use super::args::{ConnectArgs, VaultCommand, VaultFilesArgs, VaultPasswordArgs};
 use super::exit;
 use crate::console::Screen;
 use crate::diag::{Diagnostic, SourceMap};
@@ -66,6 +66,17 @@ pub fn read_password(path: &Path) -> Done<Secret> {
     let password = format::password_of_file(&bytes).map_err(|error| failed(error.to_string()))?;
     let text = std::str::from_utf8(&password).map_err(|_| failed("it is not UTF-8".to_owned()))?;
     Ok(Secret::new(text))
+}
+
+/// Asks for the password of sudo, where that is wanted and was not done yet.
+///
+/// # Errors
+/// There is no terminal to ask at.
+pub fn ask_become(connect: &mut ConnectArgs) -> std::io::Result<()> {
+    if std::mem::take(&mut connect.ask_become_pass) {
+        connect.become_password = Some(ask_password("BECOME password: ")?);
+    }
+    Ok(())
 }
 
 /// Asks for a password on the terminal, without showing it.

@@ -6,7 +6,7 @@ use super::store::{self, Store, read, text};
 use super::{Done, blame, now, succession};
 use crate::cli::args::{CertsRotateArgs, ConnectArgs, InventoryArgs, RunArgs};
 use crate::cli::confirm::agreed;
-use crate::cli::{exit, run};
+use crate::cli::{exit, load, run};
 use crate::console::Screen;
 use crate::diag::{Diagnostic, Fault, SourceMap};
 use crate::pki::{self, Phase, Rotation, State, to_replace};
@@ -68,17 +68,14 @@ pub async fn rotate(args: &CertsRotateArgs, screen: &Screen) -> Done<i32> {
 
 /// Passwords that have to be asked for, asked for once.
 fn asked(args: &CertsRotateArgs) -> Done<(InventoryArgs, ConnectArgs, Option<Secret>)> {
-    let cannot = |error| vec![Diagnostic::error("vault", format!("cannot ask for the password: {error}"))];
     let (mut inventory, mut connect) = (args.inventory.clone(), args.connect.clone());
-    if connect.ask_become_pass {
-        connect.become_password = Some(crate::cli::vault::ask_password("BECOME password: ").map_err(cannot)?);
-        connect.ask_become_pass = false;
+    let cannot = |error| vec![Diagnostic::error("vault", format!("cannot ask for the password: {error}"))];
+    crate::cli::vault::ask_become(&mut connect).map_err(cannot)?;
+    let mut faults = Vec::new();
+    let password = load::vault_password(&inventory, &mut faults);
+    if !faults.is_empty() {
+        return Err(faults);
     }
-    let password = match (inventory.ask_vault_pass, &inventory.vault_password_file) {
-        (true, _) => Some(crate::cli::vault::ask_password("Vault password: ").map_err(cannot)?),
-        (false, Some(file)) => Some(crate::cli::vault::read_password(file).map_err(|fault| vec![fault])?),
-        (false, None) => None,
-    };
     inventory.vault_password.clone_from(&password);
     Ok((inventory, connect, password))
 }
@@ -345,19 +342,9 @@ impl Crew<'_> {
             "tasks": tasks.collect::<Vec<Value>>() }]);
         let run_args =
             RunArgs::built_in(SITE, self.inventory.clone(), self.connect.clone(), place.service.name.clone());
-        let ready = match run::prepare_built_in(&run_args, &[(SITE, &play.to_string())], self.screen) {
-            Ok(run::Prepared::Ready(ready)) => *ready,
-            Ok(run::Prepared::Listed) => return None,
-            Err(code) => return Some(code),
-        };
-        let (map, masker) = (ready.world.library.map(), ready.world.library.masker().clone());
-        let report = run::go_quietly(ready, &run_args).await;
-        let code = run::exit_code(&report);
+        let code = run::quietly(&run_args, &[(SITE, &play.to_string())], self.screen).await;
         if code == exit::OK {
             return None;
-        }
-        for host in &report.hosts {
-            self.screen.diagnostics(&host.diagnostics, &map, &masker);
         }
         self.ended();
         Some(code)

@@ -275,12 +275,17 @@ pub(super) fn kept(major: u32, cluster: &str) -> String {
     format!("/var/lib/ishprov/tune/{major}-{cluster}")
 }
 
-/// Runs built-in plays over the hosts; the exit code.
-async fn play(args: &TuneArgs, screen: &Screen, reached: &Reached, text: &'static str, vars: &Value) -> i32 {
+/// A run of built-in plays over the hosts, with what the plays know of them.
+pub(super) fn run_args(args: &TuneArgs, reached: &Reached, vars: &Value) -> RunArgs {
     let hosts: Vec<&str> = reached.plans.iter().map(|plan| plan.host.as_str()).collect();
     let mut inventory = args.inventory.clone();
     inventory.extra_vars.push(vars.to_string());
-    let run_args = RunArgs::built_in(SITE, inventory, args.connect.clone(), hosts.join(","));
+    RunArgs::built_in(SITE, inventory, args.connect.clone(), hosts.join(","))
+}
+
+/// Runs built-in plays over the hosts; the exit code.
+async fn play(args: &TuneArgs, screen: &Screen, reached: &Reached, text: &'static str, vars: &Value) -> i32 {
+    let run_args = run_args(args, reached, vars);
     match run::prepare_built_in(&run_args, &[(SITE, text), KERNEL], screen) {
         Ok(run::Prepared::Ready(ready)) => run::go_and_report(*ready, &run_args, screen.clone(), false).await,
         Ok(run::Prepared::Listed) => exit::OK,

@@ -34,15 +34,9 @@ const UNTOUCHED_CONNECTIONS: u32 = 100;
 /// Shows settings, or applies them; the exit code.
 pub async fn tune(mut args: TuneArgs) -> i32 {
     let screen = Screen::new(false, 0, false);
-    if args.connect.ask_become_pass {
-        args.connect.ask_become_pass = false;
-        args.connect.become_password = match super::vault::ask_password("BECOME password: ") {
-            Ok(password) => Some(password),
-            Err(why) => {
-                let message = format!("cannot ask for the password: {why}");
-                return refuse(&screen, Diagnostic::error("tune", message));
-            }
-        };
+    if let Err(why) = super::vault::ask_become(&mut args.connect) {
+        let message = format!("cannot ask for the password: {why}");
+        return refuse(&screen, Diagnostic::error("tune", message));
     }
     if let Some(script) = args.measure.clone() {
         return trial::trial(&args, &script, &screen).await;

@@ -3,10 +3,10 @@
 //! A few whole configurations and no search: what is compared is what the tuner gives for a kind of work, beside what runs
 //! now (the idea of lambda-Tune: the best of a few whole candidates within a bound of time).
 
-use super::apply::{APPLY, KERNEL, SITE, UNDO, attempt, in_the_way, is_primary, undoing, vars};
+use super::apply::{APPLY, KERNEL, SITE, UNDO, attempt, in_the_way, is_primary, run_args, undoing, vars};
 use super::hosts::{self, Reached};
 use super::refuse;
-use crate::cli::args::{RunArgs, TuneArgs};
+use crate::cli::args::TuneArgs;
 use crate::cli::asking::answers;
 use crate::cli::confirm::agreed;
 use crate::cli::{exit, load, run};
@@ -216,21 +216,8 @@ impl Bench<'_> {
 
     /// Built-in plays without a word of what they do; failures are shown.
     async fn play(&self, reached: &Reached, text: &'static str, vars: &Value) -> i32 {
-        let hosts: Vec<&str> = reached.plans.iter().map(|plan| plan.host.as_str()).collect();
-        let mut inventory = self.args.inventory.clone();
-        inventory.extra_vars.push(vars.to_string());
-        let run_args = RunArgs::built_in(SITE, inventory, self.args.connect.clone(), hosts.join(","));
-        let ready = match run::prepare_built_in(&run_args, &[(SITE, text), KERNEL], self.screen) {
-            Ok(run::Prepared::Ready(ready)) => *ready,
-            Ok(run::Prepared::Listed) => return exit::OK,
-            Err(code) => return code,
-        };
-        let (map, masker) = (ready.world.library.map(), ready.world.library.masker().clone());
-        let report = run::go_quietly(ready, &run_args).await;
-        for host in &report.hosts {
-            self.screen.diagnostics(&host.diagnostics, &map, &masker);
-        }
-        run::exit_code(&report)
+        let run_args = run_args(self.args, reached, vars);
+        run::quietly(&run_args, &[(SITE, text), KERNEL], self.screen).await
     }
 }
 
