@@ -70,6 +70,14 @@ impl Attrs {
         owner.into_iter().chain(self.group.as_ref().map(|_| Ask::Groups)).collect()
     }
 
+    /// As [`resolve`](Self::resolve); in check mode `None` for a name that an announced task may have brought.
+    pub fn resolve_or_announced(&self, answers: &Answers, check_mode: bool) -> Result<Option<Ids>, Fault> {
+        match self.resolve(answers) {
+            Err(_) if check_mode => Ok(None),
+            resolved => resolved.map(Some),
+        }
+    }
+
     /// Names to numbers. A name that the host does not know is a fault.
     pub fn resolve(&self, answers: &Answers) -> Result<Ids, Fault> {
         let mut ids = Ids::default();

@@ -234,11 +234,6 @@ impl Module for TlsCert {
     }
 
     fn state(params: &Params, answers: &Answers) -> Result<Found, Fault> {
-        let ids = match params.attrs.resolve(answers) {
-            Ok(ids) => Some(ids),
-            Err(_) if params.check_mode => None,
-            Err(fault) => return Err(fault),
-        };
         let text = answers.output(&key_ask(params))?.text();
         let lines = Lines::of(&text);
         let base64 = base64::engine::general_purpose::STANDARD;
@@ -256,7 +251,7 @@ impl Module for TlsCert {
                 let pem = base64.decode(lines.get(name)?).ok()?;
                 Some((String::from_utf8(pem).ok()?, next))
             }),
-            ids,
+            ids: params.attrs.resolve_or_announced(answers, params.check_mode)?,
             ca_there: match &params.ca_path {
                 Some(path) => answers.text(&Ask::content(path))?,
                 None => None,

@@ -87,16 +87,11 @@ impl Module for TlsKey {
     }
 
     fn state(params: &Params, answers: &Answers) -> Result<Found, Fault> {
-        let ids = match params.attrs.resolve(answers) {
-            Ok(ids) => Some(ids),
-            Err(_) if params.check_mode => None,
-            Err(fault) => return Err(fault),
-        };
         let text = answers.output(&readable(params))?.text();
         let lines = Lines::of(&text);
         Ok(Found {
             key: answers.file(&Ask::stat_follow(&params.path))?.clone(),
-            ids,
+            ids: params.attrs.resolve_or_announced(answers, params.check_mode)?,
             openssl: lines.get("openssl").is_some(),
             readable: lines.get("readable").is_some(),
         })
@@ -137,12 +132,12 @@ impl Module for TlsKey {
             return params.attrs.actions(&params.path, &diff.attrs, false);
         }
         let algorithm = match params.kind {
-            KeyKind::EcdsaP256 => "EC -pkeyopt ec_paramgen_curve:P-256".to_owned(),
-            KeyKind::EcdsaP384 => "EC -pkeyopt ec_paramgen_curve:P-384".to_owned(),
-            KeyKind::Ed25519 => "ED25519".to_owned(),
-            KeyKind::Rsa2048 => "RSA -pkeyopt rsa_keygen_bits:2048".to_owned(),
-            KeyKind::Rsa3072 => "RSA -pkeyopt rsa_keygen_bits:3072".to_owned(),
-            KeyKind::Rsa4096 => "RSA -pkeyopt rsa_keygen_bits:4096".to_owned(),
+            KeyKind::EcdsaP256 => "EC -pkeyopt ec_paramgen_curve:P-256",
+            KeyKind::EcdsaP384 => "EC -pkeyopt ec_paramgen_curve:P-384",
+            KeyKind::Ed25519 => "ED25519",
+            KeyKind::Rsa2048 => "RSA -pkeyopt rsa_keygen_bits:2048",
+            KeyKind::Rsa3072 => "RSA -pkeyopt rsa_keygen_bits:3072",
+            KeyKind::Rsa4096 => "RSA -pkeyopt rsa_keygen_bits:4096",
         };
         let attrs = &params.attrs;
         let account =

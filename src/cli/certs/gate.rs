@@ -38,8 +38,8 @@ pub struct Seen {
     pub standby: bool,
     /// How a standby's replication stands.
     pub receiver: Option<String>,
-    /// What a new login of a standby came to: the system identifier, or words of a fault.
-    pub login: Option<Result<String, String>>,
+    /// What a new login of a standby came to; words of a fault.
+    pub login: Option<Result<(), String>>,
     /// What a reload said, where it failed.
     pub failed: Vec<String>,
     /// Files of trusted CAs: path and text.
@@ -93,8 +93,8 @@ pub fn unfit(seen: &Seen, tasks: &[Told]) -> Vec<String> {
         ));
     }
     faults.extend(replication(seen));
-    let lies = |path: &str| seen.host.certificates.iter().any(|lying| lying.path == path);
-    for path in tasks.iter().filter_map(|told| told.str("cert_path")).filter(|path| !lies(path)) {
+    let missing = tasks.iter().filter(|told| lying(told, seen).is_none());
+    for path in missing.filter_map(|told| told.str("cert_path")) {
         faults.push(format!("`{path}` is not there"));
     }
     faults
@@ -106,7 +106,7 @@ pub fn judge(place: &Place, wanted: &Wanted<'_>, before: &Seen, seen: &Seen) -> 
     let mut served = Vec::new();
     for told in &place.tasks {
         let Some(path) = told.str("cert_path") else { continue };
-        match seen.host.certificates.iter().find(|lying| lying.path == path) {
+        match lying(told, seen) {
             None => faults.push(format!("`{path}` is not there")),
             Some(lying) => match leaf(lying, wanted) {
                 Ok(cert) if cert.usage.is_some_and(pki::Usage::serves) => served.push(cert),
@@ -148,19 +148,21 @@ pub fn judge(place: &Place, wanted: &Wanted<'_>, before: &Seen, seen: &Seen) -> 
     faults
 }
 
+/// What lies where a task puts its certificate.
+fn lying<'a>(told: &Told, seen: &'a Seen) -> Option<&'a Lying> {
+    let path = told.str("cert_path")?;
+    seen.host.certificates.iter().find(|lying| lying.path == path)
+}
+
 /// Serial numbers of the certificates that lie where the tasks put them.
 pub fn serials(place: &Place, seen: &Seen) -> Vec<String> {
-    let ours =
-        |lying: &&Lying| place.tasks.iter().any(|told| told.str("cert_path") == Some(lying.path.as_str()));
-    let certs = seen.host.certificates.iter().filter(ours);
+    let certs = place.tasks.iter().filter_map(|told| lying(told, seen));
     certs.filter_map(|lying| CertInfo::first(&lying.pem).ok()).map(|cert| cert.serial).collect()
 }
 
 /// Whether a certificate is not what it shall be.
 pub fn due(told: &Told, wanted: &Wanted<'_>, seen: &Seen) -> bool {
-    let lying =
-        seen.host.certificates.iter().find(|lying| Some(lying.path.as_str()) == told.str("cert_path"));
-    lying.is_none_or(|lying| leaf(lying, wanted).is_err())
+    lying(told, seen).is_none_or(|lying| leaf(lying, wanted).is_err())
 }
 
 /// What is wrong with a standby.
@@ -175,7 +177,7 @@ fn replication(seen: &Seen) -> Vec<String> {
         None => faults.push("it does not stream".to_owned()),
     }
     match &seen.login {
-        Some(Ok(_)) => {}
+        Some(Ok(())) => {}
         Some(Err(why)) => faults.push(format!("a new login to its primary fails: {why}")),
         None => faults.push("a new login to its primary could not be tried".to_owned()),
     }
@@ -239,7 +241,7 @@ fn script(place: &Place, reload: bool) -> String {
     }
     let port = place.service.port;
     text += &super::host::wire(&[&place.service.address, "127.0.0.1"].map(|at| socket(at, port)));
-    // A role of libpq's own words: the very string that the server's receiver uses, with nothing of it in a command line.
+    // The very words that the server's receiver logs in with, taken over inside of psql: none stands in a command line.
     text + &format!(
         "command -v psql >/dev/null || exit 0\n\
          q() {{ ( cd / && runuser -u postgres -- env PGCONNECT_TIMEOUT=10 psql -XAtq -v ON_ERROR_STOP=1 -p {port} -d postgres 2>&1 ); }}\n\
@@ -281,10 +283,7 @@ fn read(text: &str, port: u16, at: i64) -> Seen {
                 seen.standby = recovery == "true" || recovery == "t";
                 seen.receiver = Some(receiver.to_owned()).filter(|status| !status.is_empty());
             }
-            ["login", said] => {
-                let system = said.split('|').next().unwrap_or_default().trim();
-                seen.login = Some(Ok(system.to_owned()));
-            }
+            ["login", _] => seen.login = Some(Ok(())),
             ["refused", said] => seen.login = Some(Err(said.trim().to_owned())),
             _ => {}
         }

@@ -2,7 +2,7 @@
 
 use super::gate::{self, Place, Seen, Wanted};
 use super::places::{look, places, wrong};
-use super::store::{self, Store, read, text};
+use super::store::{self, Store, read, trusted};
 use super::{Done, blame, now, succession};
 use crate::cli::args::{CertsRotateArgs, ConnectArgs, InventoryArgs, RunArgs};
 use crate::cli::confirm::agreed;
@@ -42,8 +42,7 @@ pub async fn rotate(args: &CertsRotateArgs, screen: &Screen) -> Done<i32> {
     let store = Store::lock(&args.pki.pki)?;
     let dir = std::fs::canonicalize(&args.pki.pki).map_err(failed)?;
     let (inventory, connect, password) = asked(args)?;
-    let rotation = store::rotation(&dir)?;
-    succession::mend(&store, &dir, rotation.as_ref())?;
+    succession::mend(&store, &dir)?;
     let rotation = store::rotation(&dir)?;
     let state = read(&dir)?;
     // Opened before anything else: a wrong password must not be found out half way.
@@ -134,8 +133,8 @@ impl Crew<'_> {
         }
         let under_way = Rotation::Leaves { since, replace: replace.clone() };
         store.write("rotation.json", &under_way.to_text(), 0o644)?;
-        let trusted = self.trusted()?;
-        let wanted = Wanted { trusted: &trusted, issuer: Some(&state.ca), replaced: &replace };
+        let bundle = trusted(&self.dir)?;
+        let wanted = Wanted { trusted: &bundle, issuer: Some(&state.ca), replaced: &replace };
         let code = self.hosts(&wanted, "certificates").await?;
         if code != exit::OK {
             return Ok(code);
@@ -197,8 +196,7 @@ impl Crew<'_> {
             return Ok(code);
         }
         if let Some((ca, key)) = &next {
-            let key = zeroize::Zeroizing::new(key.clone());
-            succession::begin(store, &self.dir, ca, &key, password)?;
+            succession::begin(store, &self.dir, ca, key, password)?;
         }
         let mut phase = begun;
         loop {
@@ -234,10 +232,10 @@ impl Crew<'_> {
 
     /// One phase on every host; then all of them are looked at once more.
     async fn phase(&self, phase: Phase) -> Done<i32> {
-        let trusted = self.trusted()?;
+        let bundle = trusted(&self.dir)?;
         let ca = read(&self.dir)?.ca;
         let issuer = (phase != Phase::Trust).then_some(&ca);
-        let wanted = Wanted { trusted: &trusted, issuer, replaced: &[] };
+        let wanted = Wanted { trusted: &bundle, issuer, replaced: &[] };
         self.say(&format!("\n{}: {}", phase.place(), phase.does()));
         let code = self.hosts(&wanted, &phase.place()).await?;
         if code != exit::OK {
@@ -277,14 +275,6 @@ impl Crew<'_> {
                 )
                 .hint("then the same command goes on: servers accept both until it does"),
         ])
-    }
-
-    /// What hosts are to trust.
-    fn trusted(&self) -> Done<String> {
-        match text(&self.dir, "ca-bundle.crt")? {
-            Some(bundle) => Ok(bundle),
-            None => Ok(text(&self.dir, "ca.crt")?.unwrap_or_default()),
-        }
     }
 
     /// Brings one host after the other to what is wanted, and proves it.
@@ -358,8 +348,7 @@ impl Crew<'_> {
 
     fn ended(&self) {
         self.screen.aside(
-            "The rotation stopped there: what was in force on that host and on those after it still is, and both old and new \
-             certificates count. The same command goes on when this is mended.",
+            "The rotation stopped at that host: those after it are as they were. The same command goes on when this is mended.",
         );
     }
 

@@ -2,7 +2,7 @@
 
 use super::gate::CLOCK;
 use super::host::{Host, Lying, hosts};
-use super::store::{read, rotation, text};
+use super::store::{read, rotation, trusted};
 use super::{Done, now};
 use crate::cli::args::CertsStatusArgs;
 use crate::cli::exit;
@@ -24,11 +24,7 @@ struct Judge<'a> {
 pub async fn status(args: &CertsStatusArgs, screen: &Screen) -> Done<i32> {
     let dir = &args.pki.pki;
     let state = read(dir)?;
-    let bundle = match text(dir, "ca-bundle.crt")? {
-        Some(bundle) => bundle,
-        None => text(dir, "ca.crt")?.unwrap_or_default(),
-    };
-    let trusted = CertInfo::all(&bundle).map_err(|fault| vec![super::blame(dir, fault)])?;
+    let trusted = CertInfo::all(&trusted(dir)?).map_err(|fault| vec![super::blame(dir, fault)])?;
     let found = hosts(&args.pattern, args.limit.as_deref(), &args.inventory, &args.connect, &state).await?;
     let judge = Judge { state: &state, trusted, days: args.days.into(), now: now() };
     let ca = judge.ca();

@@ -181,6 +181,14 @@ pub fn rotation(dir: &Path) -> Done<Option<Rotation>> {
     text.map(|text| Rotation::parse(&text)).transpose().map_err(|fault| vec![blame(dir, fault)])
 }
 
+/// What hosts are to trust: both CAs while one takes the place of the other, else the one there is.
+pub fn trusted(dir: &Path) -> Done<String> {
+    match text(dir, "ca-bundle.crt")? {
+        Some(bundle) => Ok(bundle),
+        None => Ok(text(dir, "ca.crt")?.unwrap_or_default()),
+    }
+}
+
 /// A file of the folder; `None` when it is not there.
 pub fn text(dir: &Path, name: &str) -> Done<Option<String>> {
     match std::fs::read_to_string(dir.join(name)) {

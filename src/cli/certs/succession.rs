@@ -11,6 +11,7 @@ use crate::diag::Fault;
 use crate::pki::{self, Ca, CaPolicy, CertInfo, KEY_MODE, KeyKind, Phase, Rotation, State};
 use crate::shell::Secret;
 use std::path::Path;
+use zeroize::Zeroizing;
 
 const NEXT_CERT: &str = "next/ca.crt";
 const NEXT_KEY: &str = "next/ca.key";
@@ -19,7 +20,11 @@ const BUNDLE: &str = "ca-bundle.crt";
 const ROTATION: &str = "rotation.json";
 
 /// The CA that shall take over, before anything is written: made anew, or brought in.
-pub fn successor(args: &CertsRotateArgs, state: &State, password: Option<&Secret>) -> Done<(Ca, String)> {
+pub fn successor(
+    args: &CertsRotateArgs,
+    state: &State,
+    password: Option<&Secret>,
+) -> Done<(Ca, Zeroizing<String>)> {
     if let (Some(cert), Some(key)) = (&args.import_cert, &args.import_key) {
         let (ca, key) = import(cert, key, password)?;
         if ca.info().spki == state.ca.spki {
@@ -29,7 +34,7 @@ pub fn successor(args: &CertsRotateArgs, state: &State, password: Option<&Secret
             ));
             return Err(vec![blame(&args.pki.pki, fault)]);
         }
-        return Ok((ca, key.to_string()));
+        return Ok((ca, key));
     }
     let old = &state.ca;
     if old.subject != old.issuer {
@@ -40,7 +45,7 @@ pub fn successor(args: &CertsRotateArgs, state: &State, password: Option<&Secret
     create(args, old).map_err(option)
 }
 
-fn create(args: &CertsRotateArgs, old: &CertInfo) -> Result<(Ca, String), Fault> {
+fn create(args: &CertsRotateArgs, old: &CertInfo) -> Result<(Ca, Zeroizing<String>), Fault> {
     let name = args.name.clone().unwrap_or_else(|| pki::successor(old, now()));
     if old.common_name.as_deref() == Some(name.as_str()) {
         return Err(Fault::param(
@@ -57,7 +62,7 @@ fn create(args: &CertsRotateArgs, old: &CertInfo) -> Result<(Ca, String), Fault>
     policy.permits = old.permitted.clone();
     policy.validate()?;
     let key = pki::generate_key(policy.key_kind)?;
-    Ok((Ca::create(&policy, &key, serial()?, now())?, key.to_string()))
+    Ok((Ca::create(&policy, &key, serial()?, now())?, key))
 }
 
 /// The new CA beside the old one, and what hosts are to trust meanwhile.
@@ -98,8 +103,8 @@ pub fn advance(store: &Store, dir: &Path, phase: Phase) -> Done<Option<Phase>> {
 }
 
 /// Ends a step that was broken off.
-pub fn mend(store: &Store, dir: &Path, rotation: Option<&Rotation>) -> Done<()> {
-    match rotation {
+pub fn mend(store: &Store, dir: &Path) -> Done<()> {
+    match rotation(dir)? {
         Some(Rotation::Ca { phase: Phase::Trust, .. }) if dir.join(PREVIOUS).exists() => {
             take_over(store, dir)
         }
@@ -128,7 +133,7 @@ fn take_over(store: &Store, dir: &Path) -> Done<()> {
         };
         text(dir, name)?.ok_or_else(missing)
     };
-    let (key, cert) = (zeroize::Zeroizing::new(next(NEXT_KEY)?), next(NEXT_CERT)?);
+    let (key, cert) = (Zeroizing::new(next(NEXT_KEY)?), next(NEXT_CERT)?);
     // Written once: when this is done again, `ca.crt` may be the new one already.
     if !dir.join(PREVIOUS).exists() {
         store.write(PREVIOUS, &text(dir, "ca.crt")?.unwrap_or_default(), 0o644)?;
@@ -250,13 +255,13 @@ mod tests {
             for name in &writes[..broken] {
                 if *name == ROTATION { at(&store, dir, Phase::Trust, true).unwrap() } else { put_back(name) }
             }
-            mend(&store, dir, rotation(dir).unwrap().as_ref()).unwrap();
+            mend(&store, dir).unwrap();
             assert_eq!(picture(dir), whole, "broken off {broken} writes before its end");
             assert_eq!(store.ca(None).unwrap().info(), next.info());
             advance(&store, dir, Phase::Leaves).unwrap();
             let whole = picture(dir);
             store.write(BUNDLE, "left over", 0o644).unwrap();
-            mend(&store, dir, rotation(dir).unwrap().as_ref()).unwrap();
+            mend(&store, dir).unwrap();
             assert_eq!(picture(dir), whole);
         }
     }
