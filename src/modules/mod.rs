@@ -22,6 +22,8 @@ mod fail;
 mod file;
 mod getent;
 mod group;
+mod hba_name;
+mod hba_rule;
 mod hostname;
 mod ini_file;
 pub mod instance;

@@ -2,8 +2,13 @@
 //!
 //! Rules stand in the order given, and the first that matches decides, as PostgreSQL has it. The file ends in an
 //! explicit reject of everything else from outside (`final_reject`). A rule takes Ansible's names: `type` (`contype`),
-//! `databases`, `users`, `source` (`address`), `method`, `options`, `comment`. `all` as a database does not match
-//! `replication`, which is a word of its own.
+//! `databases`, `users`, `source` (`address`, with `netmask` where it has no prefix length), `method`, `options`,
+//! `comment`. `all` as a database does not match `replication`, which is a word of its own.
+//!
+//! `databases` and `users` take a text with commas, or a list with one name an item. `all`, and for databases `sameuser`,
+//! `samerole`, `samegroup` and `replication`, are PostgreSQL's words; a name that is so is written in double quotes
+//! (`'"all"'`). `+Sales Team` means the members of a group, `@admins` a file of names beside `pg_hba.conf`, `/^app_` a
+//! regular expression (PostgreSQL 16 and later). What PostgreSQL would read as something else is refused.
 //!
 //! Refused, since it is never right: plain `host` that lets somebody in from outside (`hostssl` does), `trust` or
 //! clear-text passwords from outside, a network whose host bits are set, the same rule twice, and a file that would
@@ -20,16 +25,17 @@
 //!       - {type: local, databases: all, users: postgres, method: peer}
 //!       - {type: hostssl, databases: replication, users: replicator, source: 198.18.200.12/32, method: cert,
 //!          options: {clientcert: verify-full}, comment: pg-replica1}
+//!       - {type: hostssl, databases: all, users: +Sales Team, source: all, method: reject}
 //!       - {type: hostssl, databases: app, users: app, source: 198.18.200.0/24, method: scram-sha-256}
 
 use super::attrs::Attrs;
 use super::content::{Edit, Seen, Target};
+use super::hba_rule::{Rule, keep_postgres, remark};
 use super::instance::{self, Instance, Lines, check_mode};
 use super::{Args, Change, Kind, Mode, Module, Nature, Param, Spec, Verdict};
-use crate::diag::{Fault, did_you_mean};
+use crate::diag::Fault;
 use crate::shell::{Action, Answers, Ask, FileKind, Output, Run, quote};
 use serde_json::{Map, Value, json};
-use std::net::IpAddr;
 
 /// The module `postgresql_hba`.
 pub struct PostgresqlHba;
@@ -41,6 +47,8 @@ pub struct Params {
     rules: usize,
     content: Vec<u8>,
     target: Target,
+    /// Files of names that the rules read (`@FILE`).
+    files: Vec<String>,
     check_mode: bool,
 }
 
@@ -50,6 +58,8 @@ pub struct Found {
     /// The file; `None` in check mode where it cannot be there yet.
     seen: Option<Seen>,
     folder: bool,
+    /// Files of names that are not there.
+    missing: Vec<String>,
     /// The server answers.
     runs: bool,
     /// Faults that the running server finds in the file.
@@ -93,7 +103,7 @@ impl Module for PostgresqlHba {
         })?;
         let mut rules = Vec::new();
         for (index, rule) in given.iter().enumerate() {
-            let rule = Rule::decode(rule, index + 1)?;
+            let rule = Rule::decode(rule, index + 1, instance.version)?;
             if let Some(twin) = rules.iter().position(|other: &Rule| other.matches_like(&rule)) {
                 return Err(Fault::param(
                     "rules",
@@ -114,12 +124,14 @@ impl Module for PostgresqlHba {
         let usual = format!("{}/pg_hba.conf", instance.config_directory());
         let mut target = Target::decode(super::attrs::path(args, "file")?.unwrap_or(usual), args)?;
         let postgres = Some("postgres".to_owned());
+        let files = rules.iter().flat_map(Rule::files).map(|path| beside(&target.path, path)).collect();
         target.attrs = Attrs { mode: Mode::parse("0640"), owner: postgres.clone(), group: postgres };
         Ok(Params {
             instance,
             content: render(args.str("header").as_deref(), &rules).into_bytes(),
             rules: rules.len(),
             target,
+            files,
             check_mode: check_mode(args),
         })
     }
@@ -127,6 +139,7 @@ impl Module for PostgresqlHba {
     fn probe(params: &Params) -> Vec<Ask> {
         let mut asks = params.target.asks();
         asks.push(Ask::stat_follow(folder(&params.target.path)));
+        asks.extend(params.files.iter().map(Ask::stat_follow));
         asks.push(server_ask(params));
         asks
     }
@@ -137,11 +150,18 @@ impl Module for PostgresqlHba {
             Err(_) if params.check_mode => None,
             Err(fault) => return Err(fault.hint("`postgresql_cluster` before this task makes the cluster")),
         };
+        let mut missing = Vec::new();
+        for path in &params.files {
+            if answers.file(&Ask::stat_follow(path))?.kind != FileKind::File {
+                missing.push(path.clone());
+            }
+        }
         let text = answers.output(&server_ask(params))?.text();
         let lines = Lines::of(&text);
         Ok(Found {
             seen,
             folder: answers.file(&Ask::stat_follow(folder(&params.target.path)))?.kind == FileKind::Directory,
+            missing,
             runs: lines.get("runs").is_some(),
             errors: lines.all("error").map(str::to_owned).collect(),
         })
@@ -152,6 +172,13 @@ impl Module for PostgresqlHba {
         if !found.folder && !params.check_mode {
             return Err(Fault::param("file", format!("the folder `{}` does not exist", folder(path)))
                 .hint("`postgresql_cluster` before this task makes the cluster"));
+        }
+        if let Some(file) = found.missing.first().filter(|_| !params.check_mode) {
+            return Err(Fault::param(
+                "rules",
+                format!("there is no file `{file}`, which a rule names by `@`"),
+            )
+            .hint("put it there before this task, with the names in it, readable by `postgres`"));
         }
         let Some(seen) = &found.seen else { return Ok(Verdict::Act(None)) };
         params.target.check(seen, "file")?;
@@ -224,280 +251,9 @@ fn folder(path: &str) -> &str {
     path.rsplit_once('/').map_or("/", |(folder, _)| folder)
 }
 
-/// One line of the file.
-#[derive(Debug, PartialEq, Eq)]
-struct Rule {
-    kind: &'static str,
-    databases: Vec<String>,
-    users: Vec<String>,
-    /// Empty for `local`.
-    source: String,
-    method: &'static str,
-    options: Vec<(String, String)>,
-    comment: String,
-}
-
-const KINDS: &[&str] = &["local", "host", "hostssl", "hostnossl", "hostgssenc", "hostnogssenc"];
-const METHODS: &[&str] = &[
-    "trust",
-    "reject",
-    "scram-sha-256",
-    "md5",
-    "password",
-    "gss",
-    "sspi",
-    "ident",
-    "peer",
-    "ldap",
-    "radius",
-    "cert",
-    "pam",
-    "bsd",
-    "oauth",
-];
-const KEYS: &[&str] = &[
-    "type",
-    "contype",
-    "databases",
-    "database",
-    "users",
-    "user",
-    "source",
-    "address",
-    "method",
-    "options",
-    "comment",
-];
-
-impl Rule {
-    fn reject(database: &str) -> Self {
-        Self {
-            kind: "host",
-            databases: vec![database.to_owned()],
-            users: vec!["all".to_owned()],
-            source: "all".to_owned(),
-            method: "reject",
-            options: Vec::new(),
-            comment: if database == "all" { "Everything else".to_owned() } else { String::new() },
-        }
-    }
-
-    fn decode(value: &Value, number: usize) -> Result<Self, Fault> {
-        let fault = |what: String| Fault::param("rules", format!("rule {number}: {what}"));
-        let map = value.as_object().ok_or_else(|| fault("a rule is a mapping".to_owned()))?;
-        if let Some(key) = map.keys().find(|key| !KEYS.contains(&key.as_str())) {
-            let unknown = fault(format!("unknown key `{key}`"));
-            return Err(match did_you_mean(key, KEYS.iter().copied()) {
-                Some(near) => unknown.hint(near),
-                None => unknown.hint("type, databases, users, source, method, options, comment"),
-            });
-        }
-        let get =
-            |names: [&str; 2]| names.iter().find_map(|name| map.get(*name)).filter(|value| !value.is_null());
-        let word = |names: [&str; 2], known: &'static [&'static str]| {
-            let text = get(names)
-                .and_then(Value::as_str)
-                .ok_or_else(|| fault(format!("`{}` is missing", names[0])))?;
-            known.iter().copied().find(|word| *word == text).ok_or_else(|| {
-                let unknown = fault(format!("`{}` is no {}", text, names[0]));
-                match did_you_mean(text, known.iter().copied()) {
-                    Some(near) => unknown.hint(near),
-                    None => unknown.hint(known.join(", ")),
-                }
-            })
-        };
-        let names = |keys: [&str; 2]| match get(keys) {
-            None => Ok(vec!["all".to_owned()]),
-            Some(value) => names_of(value).ok_or_else(|| fault(format!("`{}` takes names", keys[0]))),
-        };
-        let kind = word(["type", "contype"], KINDS)?;
-        let method = word(["method", "method"], METHODS)?;
-        let (databases, users) = (names(["databases", "database"])?, names(["users", "user"])?);
-        let source = match (get(["source", "address"]).map(|source| source.as_str()), kind) {
-            (None, "local") => String::new(),
-            (None, _) => {
-                return Err(fault("`source` is missing: a network, an address, or `all`".to_owned()));
-            }
-            (Some(_), "local") => return Err(fault("`local` has no `source`".to_owned())),
-            (Some(None), _) => return Err(fault("`source` takes one text".to_owned())),
-            (Some(Some(text)), _) => {
-                source_of(text).map_err(|why| fault(format!("`source: {text}`: {why}")))?
-            }
-        };
-        let options = options_of(get(["options", "options"])).ok_or_else(|| {
-            fault("`options` takes a mapping".to_owned())
-                .hint("options: {clientcert: verify-full, map: people}")
-        })?;
-        let comment = get(["comment", "comment"]).and_then(Value::as_str).unwrap_or_default();
-        let comment = comment.replace(['\n', '\r'], " ");
-        let rule = Self { kind, databases, users, source, method, options, comment };
-        rule.check().map_err(|(what, hint)| fault(what).note(rule.line()).hint(hint))?;
-        Ok(rule)
-    }
-
-    /// What is never right.
-    fn check(&self) -> Result<(), (String, String)> {
-        let refuse = |what: &str, hint: &str| Err((what.to_owned(), hint.to_owned()));
-        let remote = self.kind != "local" && !is_loopback(&self.source);
-        let encrypted = matches!(self.kind, "hostssl" | "hostgssenc");
-        let accepts = self.method != "reject";
-        if remote && accepts && !encrypted {
-            return refuse(
-                &format!("`{}` lets connections in from outside without TLS", self.kind),
-                "`type: hostssl`, or `method: reject`",
-            );
-        }
-        if self.kind != "local" && self.method == "trust" {
-            return refuse(
-                "`trust` lets everybody in who reaches the port",
-                "`method: scram-sha-256` or `cert`",
-            );
-        }
-        if self.kind != "local" && self.method == "peer" {
-            return refuse("`peer` works on the local socket only", "`type: local`");
-        }
-        if remote && matches!(self.method, "password" | "ident" | "md5") {
-            return refuse(
-                &format!("`{}` can be forged or read on the way", self.method),
-                "`method: scram-sha-256`",
-            );
-        }
-        if self.method == "cert" && self.kind != "hostssl" {
-            return refuse("`cert` needs TLS", "`type: hostssl`");
-        }
-        if let Some((_, value)) = self.options.iter().find(|(name, _)| name == "clientcert") {
-            if self.kind != "hostssl" {
-                return refuse("`clientcert` needs TLS", "`type: hostssl`");
-            }
-            if !matches!(value.as_str(), "verify-ca" | "verify-full") {
-                return refuse(&format!("`clientcert={value}` is no choice"), "`verify-full` or `verify-ca`");
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether what it matches is written the same.
-    fn matches_like(&self, other: &Self) -> bool {
-        self.kind == other.kind
-            && self.databases == other.databases
-            && self.users == other.users
-            && self.source == other.source
-    }
-
-    /// The line, in columns.
-    fn line(&self) -> String {
-        let column = |names: &[String]| names.iter().map(|name| token(name)).collect::<Vec<_>>().join(",");
-        let options: String = self
-            .options
-            .iter()
-            .map(|(name, value)| format!(" {}", token(&format!("{name}={value}"))))
-            .collect();
-        let line = format!(
-            "{:<9} {:<15} {:<15} {:<23} {}{options}",
-            self.kind,
-            column(&self.databases),
-            column(&self.users),
-            self.source,
-            self.method
-        );
-        line.trim_end().to_owned()
-    }
-}
-
-/// `postgres` must get in by the local socket: every later task asks the server that way.
-fn keep_postgres(rules: &[Rule]) -> Result<(), Fault> {
-    let covers = |names: &[String], name: &str| names.iter().any(|known| known == "all" || known == name);
-    let first = rules.iter().find(|rule| {
-        rule.kind == "local" && covers(&rule.users, "postgres") && covers(&rule.databases, "postgres")
-    });
-    match first {
-        Some(rule) if matches!(rule.method, "peer" | "trust") => Ok(()),
-        found => {
-            let fault = Fault::param("rules", "`postgres` could not connect by the local socket any more");
-            let fault = match found {
-                Some(rule) => fault.note(format!("the first rule that matches: {}", rule.line())),
-                None => fault.note("no `local` rule matches user `postgres` and database `postgres`"),
-            };
-            Err(fault.hint("put `{type: local, databases: all, users: postgres, method: peer}` first"))
-        }
-    }
-}
-
-fn names_of(value: &Value) -> Option<Vec<String>> {
-    let names: Vec<String> = match value {
-        Value::String(text) => text.split(',').map(|name| name.trim().to_owned()).collect(),
-        Value::Array(items) => {
-            items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<_>>()?
-        }
-        _ => return None,
-    };
-    let fits = |name: &String| !name.is_empty() && !name.contains(char::is_control);
-    (!names.is_empty() && names.iter().all(fits)).then_some(names)
-}
-
-fn options_of(value: Option<&Value>) -> Option<Vec<(String, String)>> {
-    let text = |value: &Value| match value {
-        Value::String(text) if !text.contains(char::is_control) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(truth) => Some(if *truth { "1" } else { "0" }.to_owned()),
-        _ => None,
-    };
-    match value {
-        None => Some(Vec::new()),
-        Some(Value::Object(map)) => {
-            map.iter().map(|(name, value)| Some((name.clone(), text(value)?))).collect()
-        }
-        Some(Value::String(words)) => words
-            .split_whitespace()
-            .map(|word| word.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())))
-            .collect(),
-        Some(_) => None,
-    }
-}
-
-/// A source in its shortest exact form: networks with their prefix, host names as they are.
-fn source_of(text: &str) -> Result<String, String> {
-    if matches!(text, "all" | "samehost" | "samenet") {
-        return Ok(text.to_owned());
-    }
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Ok(format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 }));
-    }
-    if text.contains('/') {
-        let network: ipnet::IpNet = text.parse().map_err(|_| "no address with a prefix length".to_owned())?;
-        if network.trunc() != network {
-            return Err(format!("host bits are set; the network is {}", network.trunc()));
-        }
-        return Ok(network.to_string());
-    }
-    let name = text.strip_prefix('.').unwrap_or(text);
-    let label = |label: &str| {
-        !label.is_empty()
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    };
-    let numeric = name.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    if numeric || !name.split('.').all(label) {
-        return Err("neither a network nor an address nor a host name".to_owned());
-    }
-    Ok(text.to_owned())
-}
-
-fn is_loopback(source: &str) -> bool {
-    match source.parse::<ipnet::IpNet>() {
-        Ok(ipnet::IpNet::V4(network)) => network.network().is_loopback() && network.prefix_len() >= 8,
-        Ok(ipnet::IpNet::V6(network)) => network.network().is_loopback() && network.prefix_len() == 128,
-        Err(_) => source == "samehost",
-    }
-}
-
-/// A word of the file, quoted where it holds what would end it.
-fn token(name: &str) -> String {
-    let quoted = name.len() > 1 && name.starts_with('"') && name.ends_with('"');
-    let plain = |c: char| !c.is_whitespace() && !matches!(c, '"' | ',' | '#');
-    if quoted || name.chars().all(plain) {
-        return name.to_owned();
-    }
-    format!("\"{}\"", name.replace('"', "\"\""))
+/// A file that another one names, as PostgreSQL looks for it.
+fn beside(path: &str, name: &str) -> String {
+    if name.starts_with('/') { name.to_owned() } else { format!("{}/{name}", folder(path)) }
 }
 
 const HEADER: &str = "Written by ishprov: changes by hand are overwritten.
@@ -506,7 +262,7 @@ The first rule that matches decides. `all` as a database does not match `replica
 fn render(header: Option<&str>, rules: &[Rule]) -> String {
     let mut text = String::new();
     for line in header.unwrap_or(HEADER).lines() {
-        text.push_str(format!("# {}", line.replace('\r', " ")).trim_end());
+        text.push_str(format!("# {}", remark(line)).trim_end());
         text.push('\n');
     }
     text.push_str(&format!(
@@ -521,35 +277,4 @@ fn render(header: Option<&str>, rules: &[Rule]) -> String {
         text.push('\n');
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sources_take_their_exact_form() {
-        assert_eq!(source_of("198.18.0.1").as_deref(), Ok("198.18.0.1/32"));
-        assert_eq!(source_of("fd00::1").as_deref(), Ok("fd00::1/128"));
-        assert_eq!(source_of("198.18.0.0/24").as_deref(), Ok("198.18.0.0/24"));
-        assert_eq!(source_of(".example.org").as_deref(), Ok(".example.org"));
-        assert!(source_of("198.18.0.7/24").expect_err("refused").contains("198.18.0.0/24"));
-        for bad in ["198.18.0", "198.18.0.0/33", "a b", "", "1.2.3.4.5"] {
-            assert!(source_of(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn loopback_is_no_outside() {
-        assert!(is_loopback("127.0.0.1/32") && is_loopback("::1/128") && is_loopback("127.0.0.0/8"));
-        assert!(!is_loopback("0.0.0.0/0") && !is_loopback("all") && !is_loopback("::/0"));
-    }
-
-    #[test]
-    fn names_that_would_end_a_word_are_quoted() {
-        assert_eq!(token("my db"), "\"my db\"");
-        assert_eq!(token("+group"), "+group");
-        assert_eq!(token("a\"b"), "\"a\"\"b\"");
-        assert_eq!(token("\"all\""), "\"all\"");
-    }
 }

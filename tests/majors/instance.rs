@@ -73,6 +73,11 @@ impl Bench {
         Instance { bench: self, name: name.to_owned(), data: self.dir.path().join(name), port }
     }
 
+    /// The password of `postgres`.
+    pub fn password(&self) -> &str {
+        &self.password
+    }
+
     /// A program of the build, as a user that it agrees to run as.
     fn program(&self, name: &str) -> Command {
         let program = self.build.bin.join(name);
@@ -214,6 +219,21 @@ impl<'a> Instance<'a> {
         assert!(output.status.success(), "{}: {statements}: {}\n{}", self.name, said(&output), self.log());
         let text = String::from_utf8(output.stdout).expect("text");
         text.strip_suffix('\n').map_or(text.clone(), str::to_owned)
+    }
+
+    /// Whether a role gets in with the password of all, and what it is told otherwise.
+    pub fn login(&self, role: &str, database: &str) -> Result<(), String> {
+        let mut command = Command::new(Path::new(DEBIAN).join("psql"));
+        command.args(["-XAtqw", "-h", "127.0.0.1", "-U", role, "-d", database, "-c", "SELECT 1"]);
+        command.arg("-p").arg(self.port.to_string());
+        command.env("PGPASSWORD", &self.bench.password).env("LC_ALL", "C").stdin(Stdio::null());
+        let output = command.output().expect("psql runs");
+        if output.status.success() { Ok(()) } else { Err(said(&output)) }
+    }
+
+    /// Where its data lies.
+    pub fn data(&self) -> &Path {
+        &self.data
     }
 
     /// What `ishprov tune --dry-run --from-stats` says of this server.

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stderr)]
 
 mod builds;
+mod hba;
 mod instance;
 mod sample;
 
@@ -75,6 +76,16 @@ fn any_host_of_a_cluster_of_17_can_be_its_primary() {
 #[test]
 fn any_host_of_a_cluster_of_18_can_be_its_primary() {
     hosts_stream_from_each_other(Origin::Npm(18));
+}
+
+#[test]
+fn rules_of_15_let_in_whom_they_name() {
+    hba::logins_follow_the_rules(Origin::Debian);
+}
+
+#[test]
+fn rules_of_17_let_in_whom_they_name() {
+    hba::logins_follow_the_rules(Origin::Npm(17));
 }
 
 /// Twelve hosts, one server: each configuration is read, started with, and looked at.
