@@ -11,12 +11,15 @@ pub struct Fault {
     pub notes: Vec<String>,
     /// What to do.
     pub hints: Vec<String>,
+    /// Modules whose changes could heal it; `None`: any could. In check mode a fault is certain while none of them has
+    /// announced a change before it.
+    pub healers: Option<&'static [&'static str]>,
 }
 
 impl Fault {
     /// A fault of the whole task.
     pub fn task(message: impl Into<String>) -> Self {
-        Self { param: None, message: message.into(), notes: Vec::new(), hints: Vec::new() }
+        Self { param: None, message: message.into(), notes: Vec::new(), hints: Vec::new(), healers: None }
     }
 
     /// A fault that one parameter is to blame for.
@@ -28,6 +31,17 @@ impl Fault {
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.notes.push(note.into());
         self
+    }
+
+    /// Only changes of these modules could heal it.
+    pub fn healed_by(mut self, modules: &'static [&'static str]) -> Self {
+        self.healers = Some(modules);
+        self
+    }
+
+    /// No change of a module could heal it: people decide.
+    pub fn certain(self) -> Self {
+        self.healed_by(&[])
     }
 
     /// Adds what to do.

@@ -248,7 +248,10 @@ impl Crew {
             if let Some(register) = &step.keywords.register {
                 host.scope.set(&register.node, Value::Object(result.clone()));
             }
-            host.announced |= ended.announced && !acts.is_empty();
+            if ended.announced && !acts.is_empty() {
+                host.announced = true;
+                host.pending.insert(step.call.name());
+            }
             let blamed =
                 |(blamed, _): &&(Option<String>, Fault)| blamed.as_ref().is_none_or(|blamed| blamed == name);
             let failure = ended

@@ -86,6 +86,7 @@ impl Attrs {
             let found = ids.accounts.iter().find(|account| account.name == *owner).map(|account| account.uid);
             ids.uid = Some(found.or_else(|| owner.parse().ok()).ok_or_else(|| {
                 Fault::param("owner", format!("no such account `{owner}` on the host"))
+                    .healed_by(&["user", "apt"])
                     .hint(format!("a `user` task before this one can create it: `user: {{name: {owner}}}`"))
             })?);
         }
@@ -94,6 +95,7 @@ impl Attrs {
             let found = ids.groups.iter().find(|entry| entry.name == *group).map(|entry| entry.gid);
             ids.gid = Some(found.or_else(|| group.parse().ok()).ok_or_else(|| {
                 Fault::param("group", format!("no such group `{group}` on the host"))
+                    .healed_by(&["group", "user", "apt"])
                     .hint(format!("a `group` task before this one can create it: `group: {{name: {group}}}`"))
             })?);
         }

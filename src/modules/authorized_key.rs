@@ -149,9 +149,12 @@ impl Module for AuthorizedKey {
 
     fn diff(params: &Params, found: &Found) -> Result<Verdict<Diff>, Fault> {
         let Some(account) = &found.account else {
-            return Err(Fault::param("user", format!("no such account `{}` on the host", params.user)).hint(
-                format!("a `user` task before this one can create it: `user: {{name: {}}}`", params.user),
-            ));
+            return Err(Fault::param("user", format!("no such account `{}` on the host", params.user))
+                .healed_by(&["user", "apt"])
+                .hint(format!(
+                    "a `user` task before this one can create it: `user: {{name: {}}}`",
+                    params.user
+                )));
         };
         let before = found.text.as_deref().unwrap_or_default();
         let after = params.edit(before);

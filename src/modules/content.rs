@@ -137,7 +137,7 @@ impl Target {
             FileKind::Directory => "a folder",
             FileKind::Link | FileKind::Other => "no regular file",
         };
-        Err(Fault::param(param, format!("`{}` is {what}", self.path)))
+        Err(Fault::param(param, format!("`{}` is {what}", self.path)).healed_by(&["file", "apt"]))
     }
 
     /// The text that is there; `None` when nothing is.
@@ -362,7 +362,11 @@ impl Dest {
                 return Err(Fault::param("dest", format!("the folder `{folder}` does not exist"))
                     .hint(format!("make it first: `file: {{path: {folder}, state: directory}}`")));
             }
-            _ => return Err(Fault::param("dest", format!("`{folder}` is not a folder"))),
+            _ => {
+                return Err(
+                    Fault::param("dest", format!("`{folder}` is not a folder")).healed_by(&["file", "apt"])
+                );
+            }
         }
         target.check(&seen.file, "dest")?;
         if !self.force && seen.file.file.exists() {

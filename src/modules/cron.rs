@@ -131,6 +131,7 @@ impl Module for Cron {
                     1 => None,
                     _ => {
                         return Err(Fault::task("there is no `crontab` on the host")
+                            .healed_by(&["apt"])
                             .hint("install it first: `apt: {name: cron}`"));
                     }
                 }
@@ -141,9 +142,12 @@ impl Module for Cron {
 
     fn diff(params: &Params, table: &Table) -> Result<Verdict<String>, Fault> {
         if !table.known_user && params.line.is_some() {
-            return Err(Fault::param("user", format!("no such account `{}` on the host", params.user)).hint(
-                format!("a `user` task before this one can create it: `user: {{name: {}}}`", params.user),
-            ));
+            return Err(Fault::param("user", format!("no such account `{}` on the host", params.user))
+                .healed_by(&["user", "apt"])
+                .hint(format!(
+                    "a `user` task before this one can create it: `user: {{name: {}}}`",
+                    params.user
+                )));
         }
         let before = table.text.as_deref().unwrap_or_default();
         let after = params.edit(before);

@@ -100,7 +100,9 @@ impl Module for Deb822Repository {
 
     fn diff(params: &Params, found: &FileState) -> Result<Verdict<()>, Fault> {
         if !matches!(found.kind, FileKind::File | FileKind::Absent) {
-            return Err(Fault::task(format!("`{}` is no regular file", params.path)));
+            return Err(
+                Fault::task(format!("`{}` is no regular file", params.path)).healed_by(&["file", "apt"])
+            );
         }
         let same = match &params.content {
             None => !found.exists(),

@@ -67,6 +67,7 @@ impl Module for DpkgSelections {
             Some(selection) if *selection == params.selection => Ok(Verdict::InState(selection.clone())),
             Some(_) => Ok(Verdict::Act(())),
             None => Err(Fault::param("name", format!("dpkg knows no package `{}`", params.name))
+                .healed_by(&["apt"])
                 .hint("install it first, with `apt`")),
         }
     }

@@ -267,6 +267,7 @@ impl Module for File {
                         "path",
                         format!("`{path}` is {}, not {wanted}", word(seen.kind)),
                     )
+                    .healed_by(&["file", "apt"])
                     .hint("a task with `state: absent` before this one would remove it"));
                 }
                 attributes(params, found, seen)
@@ -403,7 +404,8 @@ fn folders(params: &Params, found: &Found) -> Result<Verdict<Diff>, Fault> {
     if let Some((path, at)) =
         found.parents.iter().find(|(_, at)| at.exists() && at.kind != FileKind::Directory)
     {
-        return Err(Fault::param("path", format!("`{path}` is {}, not a folder", word(at.kind))));
+        return Err(Fault::param("path", format!("`{path}` is {}, not a folder", word(at.kind)))
+            .healed_by(&["file", "apt"]));
     }
     let missing = found.parents.iter().filter(|(_, at)| !at.exists()).map(|(path, _)| path.clone());
     Ok(Verdict::Act(Diff::Folders(missing.chain([params.path.clone()]).collect())))
@@ -417,6 +419,7 @@ fn link(params: &Params, found: &Found) -> Result<Verdict<Diff>, Fault> {
     }
     if !params.force && !matches!(found.at.kind, FileKind::Absent | FileKind::Link) {
         return Err(Fault::param("path", format!("`{path}` is {}, not a link", word(found.at.kind)))
+            .healed_by(&["file", "apt"])
             .hint("`force: true` lets the link replace a file or an empty folder"));
     }
     let seen = if params.follow { &found.source } else { &found.at };

@@ -99,6 +99,7 @@ impl Module for Group {
                     "name",
                     format!("`{}` is the primary group of `{account}`", params.name),
                 )
+                .healed_by(&["user"])
                 .hint("give the account another group, or remove it, before this task")),
                 None => Ok(Verdict::Act(Diff::Remove)),
             },

@@ -116,7 +116,8 @@ impl Module for Modprobe {
             return Err(Fault::param(
                 "name",
                 format!("`{}` is {word}, and a container cannot change its machine's kernel", params.name),
-            ));
+            )
+            .certain());
         }
         if diff.load || diff.load_file || diff.options_file {
             return Ok(Verdict::Act(diff));

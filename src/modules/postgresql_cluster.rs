@@ -395,17 +395,20 @@ fn refuse_data(params: &Params, found: &Found) -> Result<(), Fault> {
         Data::Empty => {}
         Data::Foreign(holds) => {
             return Err(Fault::param("data_directory", format!("`{path}` is not empty and is no cluster"))
+                .certain()
                 .note(format!("it holds: {holds}"))
                 .hint("name another `data_directory`, or move what lies there away by hand"));
         }
         Data::Cluster { version, .. } if *version != instance.version.to_string() => {
             return Err(Fault::param("version", format!("the data in `{path}` is of PostgreSQL {version}"))
+                .certain()
                 .hint(format!(
                     "`version: {version}` takes it as it is; an upgrade is a procedure of its own"
                 )));
         }
         Data::Cluster { checksums: Some(false), .. } if params.checksums => {
             return Err(Fault::param("checksums", format!("the cluster in `{path}` has no data checksums"))
+                .certain()
                 .hint("`checksums: false` takes it as it is")
                 .hint(format!(
                     "stop it cleanly and run `{} --enable -D {path}`: reads and writes all data once",
@@ -416,12 +419,15 @@ fn refuse_data(params: &Params, found: &Found) -> Result<(), Fault> {
     }
     if let Some([encoding, collate, ctype]) = &found.encoding {
         if !same_encoding(encoding, &params.encoding) {
-            return Err(Fault::param("encoding", format!("the cluster has the encoding {encoding}")).hint(
-                format!("`encoding: {encoding}` takes it as it is; another one takes a dump and restore"),
-            ));
+            return Err(Fault::param("encoding", format!("the cluster has the encoding {encoding}"))
+                .certain()
+                .hint(format!(
+                    "`encoding: {encoding}` takes it as it is; another one takes a dump and restore"
+                )));
         }
         if !same_locale(collate, &params.locale) {
             return Err(Fault::param("locale", format!("the cluster has the locale {collate}"))
+                .certain()
                 .note(format!("collation {collate}, character types {ctype}"))
                 .hint(format!(
                     "`locale: {collate}` takes it as it is; another one takes a dump and restore"
@@ -438,6 +444,7 @@ fn existing(params: &Params, found: &Found, ours: &Listed) -> Result<Verdict<Dif
             "data_directory",
             format!("cluster {} lies in `{}`", instance.label(), ours.data_directory),
         )
+        .certain()
         .hint(format!("`data_directory: {}` takes it as it is", ours.data_directory)));
     }
     let initialise = matches!(found.data, Data::Empty) && params.initialise;
@@ -447,6 +454,7 @@ fn existing(params: &Params, found: &Found, ours: &Listed) -> Result<Verdict<Dif
                 "cluster {} runs, but its data directory is empty",
                 instance.label()
             ))
+            .certain()
             .hint("something removed or covered it while the server ran: look at the mounts"));
         }
         need_tools(params, found)?;
@@ -477,6 +485,7 @@ fn missing(params: &Params, found: &Found) -> Result<Verdict<Diff>, Fault> {
             "cluster",
             format!("`{}` is not empty, but holds no cluster's configuration", instance.config_directory()),
         )
+        .certain()
         .note(format!("it holds: {names}"))
         .hint("move it away by hand, or take another name"));
     }
@@ -484,7 +493,8 @@ fn missing(params: &Params, found: &Found) -> Result<Verdict<Diff>, Fault> {
         return Err(Fault::param(
             "data_directory",
             format!("`{}` belongs to cluster {}/{}", instance.data_directory, other.version, other.name),
-        ));
+        )
+        .certain());
     }
     refuse_port(params, found)?;
     need_tools(params, found)?;
@@ -504,6 +514,7 @@ fn refuse_port(params: &Params, found: &Found) -> Result<(), Fault> {
     if let Some(Listed { version, name, online, data_directory, .. }) = other {
         let runs = if *online { "runs" } else { "does not run" };
         let mut fault = Fault::param("port", format!("port {port} belongs to cluster {version}/{name}"))
+            .certain()
             .note(format!("it {runs}; its data lies in `{data_directory}`"))
             .hint("take another `port`, or the cluster that is there by `version` and `cluster`");
         if name == "main" {
@@ -516,6 +527,7 @@ fn refuse_port(params: &Params, found: &Found) -> Result<(), Fault> {
     }
     if let Some(listener) = &found.listener {
         return Err(Fault::param("port", format!("port {port} is in use on the host"))
+            .healed_by(&["service"])
             .note(format!("the program that listens there: {listener}"))
             .hint("stop it, or take another `port`"));
     }
@@ -529,6 +541,7 @@ fn need_tools(params: &Params, found: &Found) -> Result<(), Fault> {
     }
     let version = params.instance.version;
     Err(Fault::param("version", format!("PostgreSQL {version} is not installed"))
+        .healed_by(&["apt"])
         .hint(format!("`apt: {{name: postgresql-{version}}}` before this task")))
 }
 

@@ -234,13 +234,15 @@ impl Params {
     fn check(&self, found: &Found) -> Result<(), Fault> {
         if let Some(owner) = self.owner.as_ref().filter(|_| !found.owner) {
             return Err(Fault::param("owner", format!("there is no role `{owner}`"))
+                .healed_by(&["postgresql_user"])
                 .hint("make it with `postgresql_user` before"));
         }
         if let Some(space) = self.tablespace.as_ref().filter(|_| !found.tablespace) {
-            return Err(Fault::param("tablespace", format!("there is no tablespace `{space}`")));
+            return Err(Fault::param("tablespace", format!("there is no tablespace `{space}`")).certain());
         }
         if let Some(encoding) = self.encoding.as_ref().filter(|_| found.encoding.is_none()) {
             return Err(Fault::param("encoding", format!("PostgreSQL knows no encoding `{encoding}`"))
+                .certain()
                 .hint("`UTF8` is the usual one"));
         }
         Ok(())
@@ -325,6 +327,7 @@ fn unchangeable(params: &Params, found: &Found, db: &Database) -> Result<(), Fau
                 param,
                 format!("the database `{}` is there with {param} `{has}`, not `{wanted}`", params.name),
             )
+            .certain()
             .note("PostgreSQL fixes it when a database is made")
             .hint("dump it, drop it, make it anew and restore it; or leave it as it is"));
         }

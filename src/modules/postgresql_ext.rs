@@ -202,7 +202,7 @@ impl Params {
 fn available(params: &Params, found: &Found) -> Result<(), Fault> {
     let name = &params.name;
     if found.default.is_none() && found.version.is_none() {
-        let fault = Fault::param("name", format!("the host has no extension `{name}`"));
+        let fault = Fault::param("name", format!("the host has no extension `{name}`")).healed_by(&["apt"]);
         return Err(match did_you_mean(name, found.others.iter().map(String::as_str)) {
             Some(near) => fault.hint(near),
             None => fault.hint(format!(
@@ -221,10 +221,12 @@ fn available(params: &Params, found: &Found) -> Result<(), Fault> {
             "version",
             format!("there is no way{from} to version `{version}` of `{name}`"),
         )
+        .healed_by(&["apt"])
         .hint(format!("the host offers {}", found.versions.join(", "))));
     }
     if let Some(schema) = params.schema.as_ref().filter(|_| !found.schema_exists) {
         return Err(Fault::param("schema", format!("the database has no schema `{schema}`"))
+            .healed_by(&["postgresql_schema", "postgresql_ext"])
             .hint("make it with `postgresql_schema` before"));
     }
     Ok(())
@@ -256,6 +258,7 @@ fn relocate(params: &Params, found: &Found) -> Result<Option<Step>, Fault> {
             "schema",
             format!("the extension `{}` is in the schema `{has}` and cannot be moved", params.name),
         )
+        .certain()
         .hint(format!("drop it and create it anew, or say `schema: {has}`")));
     }
     let sql = format!("ALTER EXTENSION {} SET SCHEMA {}", params.quoted, psql::ident("schema", wanted)?);

@@ -124,7 +124,8 @@ impl Module for PostgresqlHugePages {
     fn state(params: &Params, answers: &Answers) -> Result<Found, Fault> {
         let file = Ask::content(&params.file);
         if !matches!(answers.file(&file)?.kind, FileKind::File | FileKind::Absent) {
-            return Err(Fault::param("sysctl_file", format!("`{}` is no regular file", params.file)));
+            return Err(Fault::param("sysctl_file", format!("`{}` is no regular file", params.file))
+                .healed_by(&["file", "apt"]));
         }
         let output = answers.output(&ask(params))?;
         let text = output.text();

@@ -114,6 +114,7 @@ impl Module for PostgresqlMembership {
         for (param, names) in [("groups", &params.groups), ("target_roles", &params.roles)] {
             if let Some(name) = names.iter().find(|name| params.fail && !exists(name)) {
                 return Err(Fault::param(param, format!("there is no role `{name}`"))
+                    .healed_by(&["postgresql_user"])
                     .hint("make it with `postgresql_user` before, or say `fail_on_role: false`"));
             }
         }

@@ -258,6 +258,7 @@ impl Params {
     fn check(&self, found: &Found) -> Result<(), Fault> {
         if let Some(schema) = self.schema.as_ref().filter(|_| !found.schema) {
             return Err(Fault::param("schema", format!("the database has no schema `{schema}`"))
+                .healed_by(&["postgresql_schema", "postgresql_ext"])
                 .hint("make it with `postgresql_schema` before"));
         }
         let exists = |role: &String| is_public(role) || found.roles.contains(role);

@@ -104,6 +104,7 @@ impl Module for PostgresqlSchema {
         let (name, quoted) = (&params.name, &params.quoted);
         if let Some(owner) = params.owner.as_ref().filter(|_| params.present && !seen.found.owner_exists) {
             return Err(Fault::param("owner", format!("there is no role `{owner}`"))
+                .healed_by(&["postgresql_user"])
                 .hint("make it with `postgresql_user` before"));
         }
         let mut steps = Vec::new();

@@ -206,6 +206,7 @@ impl Module for PostgresqlSet {
         let path = &params.target.path;
         if !found.folder && !params.check_mode {
             return Err(Fault::param("file", format!("the folder `{}` does not exist", folder(path)))
+                .healed_by(&["postgresql_cluster", "file"])
                 .hint("`postgresql_cluster` before this task makes the cluster and its conf.d"));
         }
         let overrides = overrides(params, found);
@@ -214,7 +215,8 @@ impl Module for PostgresqlSet {
         if params.auto_conf == AutoConf::Refuse
             && let Some((name, value)) = differing.first()
         {
-            let mut fault = Fault::param("settings", format!("postgresql.auto.conf overrides `{name}`"));
+            let mut fault =
+                Fault::param("settings", format!("postgresql.auto.conf overrides `{name}`")).certain();
             for (name, value) in &differing {
                 let ours = params.value(name).map_or("", String::as_str);
                 fault = fault.note(format!("`{name}` is {value} there, and {ours} here"));
@@ -455,7 +457,8 @@ fn server_words(text: &str) -> String {
 fn refuse_errors(params: &Params, found: &Found) -> Result<(), Fault> {
     let Some((first, words)) = found.errors.first() else { return Ok(()) };
     let version = params.instance.version;
-    let mut fault = Fault::param("settings", format!("PostgreSQL {version} refuses `{first}`: {words}"));
+    let mut fault = Fault::param("settings", format!("PostgreSQL {version} refuses `{first}`: {words}"))
+        .healed_by(&["apt"]);
     for (name, words) in &found.errors {
         if name != first {
             fault = fault.note(format!("it refuses `{name}` as well: {words}"));

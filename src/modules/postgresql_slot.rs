@@ -251,6 +251,7 @@ fn keep(params: &Params, slot: &Slot) -> Result<(), Fault> {
             "slot_type",
             format!("the slot `{name}` is there and is {}", slot.slot_type),
         )
+        .certain()
         .hint("take another name, or drop it with `state: absent` first"));
     }
     if slot.wal_status.as_deref() == Some("lost") {
@@ -258,6 +259,7 @@ fn keep(params: &Params, slot: &Slot) -> Result<(), Fault> {
             "name",
             format!("the slot `{name}` has lost WAL that its reader still needs"),
         )
+        .certain()
         .note("the limit `max_slot_wal_keep_size` was exceeded while the reader was away or too slow")
         .hint("its standby has to be made anew: `-e postgresql_rebuild=HOST` with the role `replication`")
         .hint("in tasks of your own: `rebuild: true` here and on its `postgresql_standby`"));
@@ -275,6 +277,7 @@ fn keep(params: &Params, slot: &Slot) -> Result<(), Fault> {
                         found.unwrap_or_default()
                     ),
                 )
+                .certain()
                 .hint("take another name, or drop it with `state: absent` first"));
             }
         }
@@ -302,6 +305,7 @@ fn in_use(params: &Params, slot: &Slot) -> Fault {
     let by = slot.client.as_deref().map(|client| format!(" by `{client}`")).unwrap_or_default();
     let pid = slot.active_pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
     Fault::param("name", format!("the slot `{name}` is in use{by}{pid} and is not dropped"))
+        .certain()
         .hint("stop the standby that reads from it first")
 }
 

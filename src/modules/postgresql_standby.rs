@@ -263,7 +263,12 @@ impl Module for PostgresqlStandby {
     fn diff(params: &Params, found: &Found) -> Result<Verdict<Diff>, Fault> {
         let mut diff = Diff { clone: None, auto: None, register: false, start: false, reload: false };
         if !found.tools {
+            // Programs may come with a package; a place that no clone can take stays one.
+            if found.version.is_none() {
+                refuse::check_place(found)?;
+            }
             return Err(Fault::param("version", format!("PostgreSQL {} is not on the host", params.version))
+                .healed_by(&["apt"])
                 .hint(format!("install it before: `apt: {{name: postgresql-{}}}`", params.version)));
         }
         if found.version.is_none() && found.entries.iter().all(|name| name == "lost+found") {

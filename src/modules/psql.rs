@@ -203,10 +203,12 @@ impl Session {
         }
         if out.status == 127 || error.contains("psql: not found") {
             return Fault::task("`psql` is not on the host")
+                .healed_by(&["apt"])
                 .hint("install the server with `apt: {name: postgresql-15}` before this task");
         }
         if error.contains("user postgres does not exist") || error.contains("unknown user postgres") {
             return Fault::task("the host has no account `postgres`")
+                .healed_by(&["apt", "user"])
                 .hint("install the server with `apt: {name: postgresql-15}` before this task");
         }
         if error.contains(&format!("database \"{}\" does not exist", self.db)) {
@@ -235,7 +237,7 @@ impl Session {
         if self.skip_standby {
             return Ok(Some(format!("{what} (`on_standby: skip`)")));
         }
-        let fault = Fault::task(format!("{what} and takes no writes"));
+        let fault = Fault::task(format!("{what} and takes no writes")).certain();
         Err(match &server.primary {
             Some(at) => {
                 fault.hint(format!("run the task on its primary, {at}; the standby follows by itself"))

@@ -11,11 +11,12 @@ pub(super) fn check_data(params: &Params, found: &Found) -> Result<(), Fault> {
         return Err(Fault::task(format!(
             "`{data}` holds what is no whole PostgreSQL cluster, and is left alone"
         ))
+        .certain()
         .note(format!("there are {names}"))
         .hint("look at it, and move it away if nothing in it is needed"));
     };
     if *version != params.version.to_string() {
-        return Err(Fault::param("version", format!("`{data}` is a cluster of PostgreSQL {version}, not {}", params.version))
+        return Err(Fault::param("version", format!("`{data}` is a cluster of PostgreSQL {version}, not {}", params.version)).certain()
             .hint("a standby has its primary's version; drop the old cluster with `pg_dropcluster` when it is not needed"));
     }
     if let Some(wanted) = params.system_identifier.as_ref().filter(|wanted| *wanted != identifier) {
@@ -23,6 +24,7 @@ pub(super) fn check_data(params: &Params, found: &Found) -> Result<(), Fault> {
             "system_identifier",
             format!("`{data}` is another cluster than the primary `{}`, and is left alone", params.primary),
         )
+        .certain()
         .note(format!("system identifier here {identifier}, of the primary {wanted}"));
         return Err(fault.hint(format!(
             "when nothing in it is needed: `pg_dropcluster --stop {} {}` on the host, then run again",
@@ -31,7 +33,7 @@ pub(super) fn check_data(params: &Params, found: &Found) -> Result<(), Fault> {
     }
     if let Some(live) = found.live.as_ref().filter(|live| !live.server.recovery) {
         let server = live.server.version / 10000;
-        return Err(Fault::task(format!("PostgreSQL {server} on port {} of this host is a primary, and is left alone", params.session.port))
+        return Err(Fault::task(format!("PostgreSQL {server} on port {} of this host is a primary, and is left alone", params.session.port)).certain()
             .note(format!("`{data}`, system identifier {identifier}, timeline {}", found.timeline.unwrap_or_default()))
             .hint(format!(
                 "when `{}` is the one to follow: stop this one (`systemctl stop {}`), then run with `rebuild: true`",
@@ -44,7 +46,7 @@ pub(super) fn check_data(params: &Params, found: &Found) -> Result<(), Fault> {
 
 /// The refusal of a stopped primary.
 pub(super) fn former_primary(params: &Params, found: &Found) -> Fault {
-    Fault::param("rebuild", format!("`{}` is a stopped primary, and is left alone", found.data))
+    Fault::param("rebuild", format!("`{}` is a stopped primary, and is left alone", found.data)).certain()
         .note(format!(
             "system identifier {}, timeline {}, no `standby.signal`",
             found.identifier.as_deref().unwrap_or("unknown"),
@@ -64,10 +66,12 @@ pub(super) fn check_place(found: &Found) -> Result<(), Fault> {
             "data_directory",
             format!("`{}` is a mount point, which a clone cannot replace at once", found.data),
         )
+        .certain()
         .hint("mount the file system one level up"));
     }
     if found.cloning == "foreign" {
         return Err(Fault::task(format!("`{}.cloning` is in the way and is not ours", found.data))
+            .certain()
             .hint("look at it, and move it away"));
     }
     Ok(())

@@ -115,7 +115,8 @@ impl Module for Sysctl {
         let ask = Ask::content(&params.file);
         let kind = answers.file(&ask)?.kind;
         if !matches!(kind, FileKind::File | FileKind::Absent) {
-            return Err(Fault::param("sysctl_file", format!("`{}` is no regular file", params.file)));
+            return Err(Fault::param("sysctl_file", format!("`{}` is no regular file", params.file))
+                .healed_by(&["file", "apt"]));
         }
         let running = match params.value {
             None => Running::NotAsked,
@@ -247,6 +248,7 @@ fn edited(text: &str, name: &str, value: Option<&str>) -> String {
 
 fn refused(name: &str, why: &str) -> Fault {
     Fault::param("name", format!("the kernel parameter `{name}` {why}"))
+        .healed_by(&["modprobe", "apt"])
         .hint("in a container it is set on the machine around it; `ignoreerrors: true` goes on without it")
 }
 

@@ -101,7 +101,8 @@ impl Module for Sysfs {
     fn state(params: &Params, answers: &Answers) -> Result<Found, Fault> {
         let ask = Ask::content(&params.tmpfiles);
         if !matches!(answers.file(&ask)?.kind, FileKind::File | FileKind::Absent) {
-            return Err(Fault::param("tmpfiles", format!("`{}` is no regular file", params.tmpfiles)));
+            return Err(Fault::param("tmpfiles", format!("`{}` is no regular file", params.tmpfiles))
+                .healed_by(&["file", "apt"]));
         }
         let text = answers.output(&running(&params.name))?.text();
         let running = match text.split_once('\n') {
@@ -167,6 +168,7 @@ fn forbidden(params: &Params, why: &str) -> Result<Verdict<Diff>, Fault> {
         return Ok(Verdict::InState(format!("left alone: `{name}` {why}")));
     }
     Err(Fault::param("name", format!("`{name}` {why}"))
+        .healed_by(&["modprobe", "apt"])
         .hint("in a container it is set on the machine around it; `ignoreerrors: true` goes on without it"))
 }
 

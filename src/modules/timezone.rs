@@ -66,6 +66,7 @@ impl Module for Timezone {
         }
         if !found.known {
             return Err(Fault::param("name", format!("the host knows no time zone `{name}`"))
+                .healed_by(&["apt"])
                 .hint("the package `tzdata` must be there; `timedatectl list-timezones` lists the names"));
         }
         Ok(Verdict::Act(()))

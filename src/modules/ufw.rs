@@ -226,9 +226,9 @@ impl Module for Ufw {
     fn state(params: &Params, answers: &Answers) -> Result<Found, Fault> {
         let text = answers.output(&Ask::sh(FILES))?.text();
         if text.lines().next() == Some("absent") {
-            return Err(
-                Fault::task("ufw is not installed on the host").hint("`apt: {name: ufw}` installs it")
-            );
+            return Err(Fault::task("ufw is not installed on the host")
+                .healed_by(&["apt"])
+                .hint("`apt: {name: ufw}` installs it"));
         }
         let setting = |name: &str| {
             let mut values = text.lines().filter_map(|line| line.strip_prefix("set ")?.split_once('='));
@@ -457,6 +457,7 @@ fn rule_diff(params: &Params, rule: &Rule, found: &Found) -> Result<Option<Stand
             "comment",
             format!("the rule carries the comment `{}`, not `{comment}`", foreign.comment()),
         )
+        .healed_by(&["ufw"])
         .hint("leave `comment` out to remove it whosever it is"));
     }
     Ok((!removed.is_empty()).then_some(Standing::There))

@@ -405,6 +405,7 @@ impl Found {
         let found = self.groups.iter().find(|entry| entry.name == group || Some(entry.gid) == number);
         found.map(|entry| entry.gid).ok_or_else(|| {
             Fault::param(param, format!("no such group `{group}` on the host"))
+                .healed_by(&["group", "user", "apt"])
                 .hint(format!("a `group` task before this one can create it: `group: {{name: {group}}}`"))
         })
     }

@@ -22,6 +22,7 @@ mod parallel;
 mod pool;
 mod refusal;
 pub mod rivals;
+mod same;
 mod setting;
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,7 @@ pub use memory::shared_memory;
 pub use observed::{LEAST_HOURS, Observed, Verdict, adjust};
 pub use pool::{POOL_SETTINGS, PoolPlan, PoolSetting, PoolWish};
 pub use refusal::Refusal;
+pub use same::same_value;
 pub use setting::{Setting, Takes, Value};
 pub use units::{Bytes, Invalid, Millis};
 

@@ -43,6 +43,7 @@ impl std::error::Error for Refusal {}
 impl From<Refusal> for Fault {
     fn from(refusal: Refusal) -> Self {
         Fault {
+            healers: None,
             param: refusal.input.map(str::to_owned),
             message: refusal.message,
             notes: refusal.arithmetic,

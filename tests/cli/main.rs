@@ -1,7 +1,9 @@
 //! The program as its users meet it: the whole of what it shows, and its exit code, on small sites in temporary
 //! folders. No host is contacted but this machine.
 
+mod addresses;
 mod folder;
+mod foresight;
 mod hosts;
 mod lists;
 mod missing;

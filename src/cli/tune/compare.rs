@@ -1,9 +1,9 @@
 //! `--compare pgtune`: where another tuner differs on the same machine, why, and whether its set would fit.
 
-use super::plan::{Plan, same_value};
+use super::plan::Plan;
 use super::show::wrap;
 use crate::tuner::rivals::{Settings, pgtune};
-use crate::tuner::{Bytes, Part};
+use crate::tuner::{Bytes, Part, same_value};
 
 /// One comparison a machine.
 pub fn lines(plans: &[Plan], width: usize) -> Vec<String> {

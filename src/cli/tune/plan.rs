@@ -4,8 +4,7 @@ use super::written;
 use crate::cli::measure::Measured;
 use crate::cluster::Server;
 use crate::tuner::{
-    Bytes, ClusterNeeds, Context, Input, Kind, Millis, Takes, Tuning, Unit, Value as Wanted,
-    hidden_on_unix_socket, lookup,
+    ClusterNeeds, Context, Input, Takes, Tuning, Value as Wanted, hidden_on_unix_socket, lookup, same_value,
 };
 
 /// One machine with its settings decided.
@@ -156,59 +155,4 @@ impl Plan {
 
 fn by_site() -> String {
     "set by the inventory".to_owned()
-}
-
-/// Whether two texts are the same value of a setting: `1024MB` is `1GB`, `yes` is `on`.
-pub fn same_value(name: &str, one: &str, other: &str, major: u32) -> bool {
-    if one == other {
-        return true;
-    }
-    let truth = |text: &str| match text.to_ascii_lowercase().as_str() {
-        "on" | "true" | "yes" | "1" => Some(true),
-        "off" | "false" | "no" | "0" => Some(false),
-        _ => None,
-    };
-    let unit = match lookup(name, major).map(|parameter| parameter.kind) {
-        Some(Kind::Bool) => return truth(one).is_some() && truth(one) == truth(other),
-        Some(Kind::Int { unit, .. }) => unit,
-        _ => Unit::None,
-    };
-    // A bare number counts the parameter's own unit.
-    let bare = |text: &str| text.parse::<i128>().ok().map(|number| number * i128::from(unit.size()));
-    let size = |text: &str| text.parse::<Bytes>().ok().map(|size| i128::from(size.0));
-    let time = |text: &str| text.parse::<Millis>().ok().map(|time| i128::from(time.0));
-    let number = |text: &str| bare(text).or_else(|| if unit.is_time() { time(text) } else { size(text) });
-    let list = |text: &str| text.split(',').map(|word| word.trim().to_owned()).collect::<Vec<_>>();
-    let real = |text: &str| text.parse::<f64>().ok();
-    match (number(one), number(other)) {
-        (Some(one), Some(other)) => one == other,
-        _ => {
-            name.ends_with("_libraries") && list(one) == list(other)
-                || real(one).is_some() && real(one) == real(other)
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_value_in_two_spellings_is_no_difference() {
-        let table = [
-            ("shared_buffers", "1GB", "1024MB", true),
-            ("shared_buffers", "1GB", "131072", true),
-            ("shared_buffers", "1GB", "1023MB", false),
-            ("jit", "on", "yes", true),
-            ("jit", "on", "off", false),
-            ("checkpoint_timeout", "15min", "900s", true),
-            ("checkpoint_timeout", "15min", "900", true),
-            ("random_page_cost", "1.1", "1.10", true),
-            ("shared_preload_libraries", "a,b", "a, b", true),
-            ("log_line_prefix", "%m ", "%m", false),
-        ];
-        for (name, one, other, same) in table {
-            assert_eq!(same_value(name, one, other, 15), same, "{name}: {one} and {other}");
-        }
-    }
 }

@@ -5,7 +5,7 @@ use super::super::shared::Shared;
 use super::super::unit::{Unit, Work};
 use super::{FIRST_WINDOW, Flow, Host, Outcome, one_line, title};
 use crate::diag::{Diagnostic, Fault};
-use crate::modules::{Call, Change, Decision, Nature};
+use crate::modules::{Call, Change, Decision, Nature, find};
 use crate::plan::{HostScope, framed, place};
 use crate::shell::{Action, Answers, Ask, Frame, Item as FrameItem, ItemReply, Output};
 use serde_json::{Map, Value};
@@ -338,9 +338,10 @@ impl Host {
         })
     }
 
-    /// In check mode a module may stumble over what an announced change would have brought.
+    /// In check mode a module may stumble over what an announced change would have brought; what none of them could
+    /// bring is refused as it will be in the run.
     fn refused(&mut self, unit: &Unit, call: &dyn Call, fault: Fault) -> Outcome {
-        if unit.check && self.announced && call.spec().nature != Nature::Controller {
+        if unit.check && self.may_heal(&fault) && call.spec().nature != Nature::Controller {
             self.pending.insert(call.spec().name);
             let because = format!("known after the changes before it: {}", fault.message);
             return Outcome { because, ..Outcome::changed(Map::new()) };
@@ -348,12 +349,19 @@ impl Host {
         Outcome::failed(place(&unit.step, fault, "task-failed"), Map::new())
     }
 
+    /// Whether a change that was announced, or a command that check mode left out, could heal a fault.
+    fn may_heal(&self, fault: &Fault) -> bool {
+        let Some(healers) = fault.healers else { return self.announced };
+        let command = |name: &str| find(name).is_some_and(|module| module.spec().nature == Nature::Command);
+        self.pending.iter().any(|name| healers.contains(name) || command(name))
+    }
+
     fn announce(&mut self, call: &dyn Call, answers: &Answers, changes: Vec<Change>) -> Outcome {
         self.announced = true;
+        self.pending.insert(call.spec().name);
         if call.spec().nature == Nature::Command {
             return Outcome::skipped("a command is not run in check mode".to_owned());
         }
-        self.pending.insert(call.spec().name);
         let result = call.result(answers, &[]).unwrap_or_default();
         Outcome { changes, ..Outcome::changed(result) }
     }
