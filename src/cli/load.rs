@@ -8,7 +8,7 @@ use crate::files::{Disk, DiskLookups, tree};
 use crate::inventory::{
     self, Beside, Connection, ConnectionKind, Inventory, InventorySource, SourceKind, VarsFile, layout,
 };
-use crate::plan::{HostScope, Layer, Library, Op, PlayPlan, Tags, Values, load_site};
+use crate::plan::{HostScope, Layer, Library, Op, PlayPlan, Reader, Tags, Values, arrange, load_site};
 use crate::shell::{Masker, Secret};
 use crate::template::{Scope as _, Templates, Variable};
 use crate::transport::{Become, BecomeMethod, Endpoint, HostKeyPolicy, Kind as TransportKind};
@@ -159,6 +159,11 @@ fn read_inventory(
     (inventory, hosts_known)
 }
 
+fn owned(layer: &inventory::Layer<'_>) -> Arc<Layer> {
+    let vars = layer.vars.iter().map(|(name, node)| (name.clone(), Arc::new(node.clone())));
+    Arc::new(Layer { vars: vars.collect() })
+}
+
 /// `group_vars` and `host_vars` beside an inventory or a site.
 fn vars_files(library: &Library, dir: &Path, beside: Beside, diags: &mut Vec<Diagnostic>) -> Vec<VarsFile> {
     let mut names = Vec::new();
@@ -236,7 +241,15 @@ impl World {
         limit: Option<&str>,
     ) -> Vec<(Arc<PlayPlan>, Vec<String>)> {
         let path = path.display().to_string();
-        let plans = load_site(&self.library, &path, tags, &mut self.diags);
+        let mut plans = load_site(&self.library, &path, tags, &mut self.diags);
+        let layers = self.all_layers();
+        let reader = Reader {
+            library: &self.library,
+            templates: &self.templates,
+            site_dir: &self.site_dir,
+            layers: &layers,
+        };
+        plans.iter_mut().for_each(|plan| arrange(plan, &reader));
         let mut plays = Vec::new();
         for plan in plans {
             let known = self.diags.len();
@@ -248,6 +261,21 @@ impl World {
             plays.push((Arc::new(plan), hosts));
         }
         plays
+    }
+
+    /// Variables of all hosts and groups and of the command line, in no order.
+    fn all_layers(&self) -> Vec<Arc<Layer>> {
+        let mut seen = BTreeSet::new();
+        let mut layers = vec![Arc::clone(&self.extra)];
+        for host in self.inventory.hosts() {
+            for layer in self.inventory.host_layers(&host.name) {
+                // Groups are the same for all of their hosts.
+                if seen.insert(std::ptr::from_ref(layer.vars).addr()) {
+                    layers.push(owned(&layer));
+                }
+            }
+        }
+        layers
     }
 
     /// Says which tags of `--tags` and `--skip-tags` no task has. When none of `--tags` is known there is nothing to
@@ -287,8 +315,7 @@ impl World {
     pub fn scope(&self, host: &str, check: bool) -> HostScope {
         let mut layers: Vec<Arc<Layer>> = Vec::new();
         for layer in self.inventory.host_layers(host) {
-            let vars = layer.vars.iter().map(|(name, node)| (name.clone(), Arc::new(node.clone())));
-            layers.push(Arc::new(Layer { vars: vars.collect() }));
+            layers.push(owned(&layer));
         }
         layers.reverse();
         let mut magic: Values =

@@ -231,6 +231,7 @@ async fn go_with(ready: Ready, args: &RunArgs, mut console: Box<dyn Console>) ->
         }),
         stop: stop.clone(),
         ids: AtomicUsize::new(0),
+        acted: AtomicUsize::new(0),
     });
     let library = Arc::clone(&world.library);
     let drawing = tokio::spawn(async move {

@@ -1,8 +1,10 @@
 //! One host on its way through a play.
 //!
 //! Questions of all steps up to the next barrier travel together; when a step acts, what was read ahead behind it
-//! is thrown away, and its actions, the check on them and the next few questions share one trip. What comes out is
-//! always what one step at a time would give.
+//! is thrown away, and its actions, the check on them and the next few questions share one trip. What a step was made
+//! ready of (every variable it asked for, and files of this machine) is looked at again when its turn comes; where
+//! something changed since, it is made ready again. So what comes out is always what one step at a time would give,
+//! whatever was guessed about what steps read.
 
 mod control;
 mod step;
@@ -14,8 +16,8 @@ use super::shared::Shared;
 use super::unit::{Item, Unit};
 use crate::diag::Diagnostic;
 use crate::modules::Change;
-use crate::plan::{Cursor, HostScope, Landing, Program, Step};
-use crate::shell::{Answers, Ask, Frame, ItemReply};
+use crate::plan::{Brought, Cursor, HostScope, Landing, Program, Step};
+use crate::shell::{Answers, Ask, Frame, Item as FrameItem, ItemReply};
 use crate::transport::{Endpoint, Session, Transport as _};
 use serde_json::{Map, Value};
 use std::collections::{BTreeSet, VecDeque};
@@ -54,6 +56,8 @@ pub struct Host {
     pub pending: BTreeSet<&'static str>,
     /// Barrier that this host has leave to pass.
     pub passed: Option<Vec<usize>>,
+    /// Facts that the step brought which this host does for all.
+    pub(super) learned: Map<String, Value>,
     /// Results of the loop under way.
     results: Vec<Value>,
 }
@@ -84,6 +88,45 @@ pub enum Halt {
 /// The next questions after an act: few at first, more while nothing acts.
 const FIRST_WINDOW: usize = 1;
 
+/// What was made ready ahead, and what is known for it.
+pub(super) struct Window {
+    /// In order.
+    units: VecDeque<Unit>,
+    /// Answers since the last act, under the questions as they were sent.
+    known: Answers,
+    /// How many units with questions are asked for together next.
+    width: usize,
+    /// The most there may be.
+    most: usize,
+}
+
+impl Window {
+    fn new(most: usize) -> Self {
+        Self { units: VecDeque::new(), known: Answers::new(), width: most, most }
+    }
+
+    /// Whether a unit's questions are answered.
+    fn knows(&self, unit: &Unit) -> bool {
+        unit.host_asks().iter().all(|(_, sent)| self.known.has(sent))
+    }
+
+    /// The questions of the next units, as they are sent.
+    fn asks(&self) -> Vec<Ask> {
+        let asks = self.units.iter().map(Unit::host_asks).filter(|asks| !asks.is_empty());
+        asks.take(self.width).flatten().map(|(_, sent)| sent).collect()
+    }
+
+    /// Something acts: what was known may be different.
+    fn forget(&mut self) {
+        self.known = Answers::new();
+        self.width = FIRST_WINDOW.min(self.most);
+    }
+
+    fn widen(&mut self, by: usize) {
+        self.width = self.width.saturating_add(by).min(self.most);
+    }
+}
+
 impl Host {
     /// A host that nothing is known of yet.
     pub fn new(name: &str) -> Self {
@@ -103,6 +146,7 @@ impl Host {
             announced: false,
             pending: BTreeSet::new(),
             passed: None,
+            learned: Map::new(),
             results: Vec::new(),
         }
     }
@@ -114,10 +158,9 @@ impl Host {
 
     /// Goes on until something stops it.
     pub async fn advance(&mut self, shared: &Shared) -> Halt {
-        let mut queue: VecDeque<Unit> = VecDeque::new();
-        let mut known: VecDeque<Answers> = VecDeque::new();
-        let mut ahead = self.cursor.clone();
-        let mut width = shared.options.window;
+        let mut window = Window::new(shared.options.window.max(1));
+        // What was just made ready needs no second look.
+        let mut fresh = false;
         loop {
             if !self.is_active() {
                 return Halt::Over;
@@ -126,56 +169,69 @@ impl Host {
                 self.state = State::Ended;
                 return Halt::Over;
             }
-            if queue.is_empty() {
-                known.clear();
-                ahead = self.cursor.clone();
-            }
-            // The queue is filled as far as it can be: what cannot be made ready yet is tried again later.
-            if queue.len() < width.max(1) {
-                let room = shared.options.window.max(1).saturating_sub(queue.len()).max(1);
-                if queue.is_empty() {
-                    let (units, why) = self.prepare(shared, &mut ahead, room);
-                    queue.extend(units);
-                    if queue.is_empty() {
-                        // What was read past (flushes without a notification, decided guards) lies behind the host:
-                        // a barrier or an include is met where it stands.
-                        self.cursor = ahead.clone();
-                        match self.control(shared, why).await {
-                            Some(halt) => return halt,
-                            None => continue,
-                        }
+            let Some(front) = window.units.front() else {
+                window.known = Answers::new();
+                let mut ahead = self.cursor.clone();
+                let (units, why) = self.prepare(shared, &mut ahead, window.most);
+                if units.is_empty() {
+                    // What was read past (flushes without a notification, decided guards) lies behind the host:
+                    // a barrier or an include is met where it stands.
+                    self.cursor = ahead;
+                    if let Some(halt) = self.control(shared, why).await {
+                        return halt;
                     }
                 }
+                window.units.extend(units);
+                fresh = true;
+                continue;
+            };
+            if !std::mem::take(&mut fresh) && !self.holds(shared, front) {
+                self.renew(shared, &mut window);
+                fresh = true;
+                continue;
             }
-            if known.is_empty() {
-                let count = width.clamp(1, queue.len());
-                let Some(answers) = self.ask(shared, queue.iter().take(count)).await else { continue };
-                known.extend(answers);
-                width = width.saturating_mul(2).min(shared.options.window);
+            if !window.knows(front) {
+                let Some(answers) = self.ask(shared, window.asks()).await else { continue };
+                window.known = answers;
+                window.widen(window.width);
             }
-            let (Some(unit), Some(answers)) = (queue.pop_front(), known.pop_front()) else { continue };
-            let acted = self.take(shared, unit, answers, &mut queue, &mut known, &mut width).await;
-            if acted == Flow::Elsewhere {
-                queue.clear();
-                known.clear();
+            let Some(unit) = window.units.pop_front() else { continue };
+            let answers = pick(&unit.host_asks(), &window.known);
+            if self.take(shared, unit, answers, &mut window).await == Flow::Elsewhere {
+                window.units.clear();
             }
         }
     }
 
-    /// Asks the questions of some units in one frame; one set of answers per unit. `None` when the host was lost.
-    async fn ask<'a>(
-        &mut self,
-        shared: &Shared,
-        units: impl Iterator<Item = &'a Unit>,
-    ) -> Option<Vec<Answers>> {
-        let asks: Vec<Vec<(Ask, Ask)>> = units.map(Unit::host_asks).collect();
-        let sent: Vec<Ask> = asks.iter().flatten().map(|(_, sent)| sent.clone()).collect();
+    /// The next unit was made of what is no longer so: it is made ready again, and so is what follows when the way
+    /// leads elsewhere now. Answers stay good: nothing acted.
+    fn renew(&mut self, shared: &Shared, window: &mut Window) {
+        let Some(old) = window.units.pop_front() else { return };
+        if old.item.as_ref().is_some_and(|item| !item.first) {
+            return window.units.push_front(self.again(shared, &old));
+        }
+        let position = old.at.position();
+        let same = |unit: &Unit| Arc::ptr_eq(&unit.step, &old.step) && unit.at.position() == position;
+        while window.units.front().is_some_and(same) {
+            window.units.pop_front();
+        }
+        let mut ahead = self.cursor.clone();
+        let (units, _) = self.prepare(shared, &mut ahead, 1);
+        if !units.first().is_some_and(same) {
+            window.units.clear();
+        }
+        for unit in units.into_iter().rev() {
+            window.units.push_front(unit);
+        }
+    }
+
+    /// Asks some questions in one frame. `None` when the host was lost.
+    async fn ask(&mut self, shared: &Shared, sent: Vec<Ask>) -> Option<Answers> {
         if sent.is_empty() {
-            return Some(asks.iter().map(|_| Answers::new()).collect());
+            return Some(Answers::new());
         }
         let replies = self.send(shared, Frame::probe(sent)).await?;
-        let all = answers_of(replies.into_iter().next());
-        Some(asks.iter().map(|asks| pick(asks, &all)).collect())
+        Some(answers_of(replies.into_iter().next()))
     }
 
     /// Sends a frame; `None`, and the host is unreachable, when the connection broke.
@@ -193,6 +249,9 @@ impl Host {
                 return None;
             }
         };
+        if frame.items.iter().any(|item| matches!(item, FrameItem::Act { .. })) {
+            shared.note_act();
+        }
         match replies {
             Ok(replies) => Some(replies),
             Err(error) => {
@@ -206,15 +265,14 @@ impl Host {
     /// Runs one step by itself, whatever barrier it is.
     pub(super) async fn single(&mut self, shared: &Shared, step: &Arc<Step>) {
         let mut cursor = self.cursor.clone();
-        let units = self.units_of(shared, step, &mut cursor, &BTreeSet::new()).unwrap_or_default();
+        let units = self.units_of(shared, step, &mut cursor, &Brought::default()).unwrap_or_default();
         for unit in units {
-            let Some(answers) = self.ask(shared, std::iter::once(&unit)).await else { return };
-            let answers = answers.into_iter().next().unwrap_or_default();
-            let mut width = 1;
-            let flow = self
-                .take(shared, unit, answers, &mut VecDeque::new(), &mut VecDeque::new(), &mut width)
-                .await;
-            if flow == Flow::Elsewhere {
+            let unit = if self.holds(shared, &unit) { unit } else { self.again(shared, &unit) };
+            let own = unit.host_asks();
+            let sent = own.iter().map(|(_, sent)| sent.clone()).collect();
+            let Some(known) = self.ask(shared, sent).await else { return };
+            let answers = pick(&own, &known);
+            if self.take(shared, unit, answers, &mut Window::new(1)).await == Flow::Elsewhere {
                 return;
             }
         }

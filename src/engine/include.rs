@@ -3,7 +3,9 @@
 use super::host::Host;
 use super::shared::Shared;
 use crate::diag::Diagnostic;
-use crate::plan::{Compiler, HostScope, Layer, Step, framed, item_scopes, search_path};
+use crate::plan::{
+    Compiler, HostScope, Layer, Reader, Step, arrange_program, framed, item_scopes, search_path,
+};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -78,7 +80,14 @@ impl Host {
             let (name, _) = target(shared, step, &scope).map_err(one)?;
             let compiler =
                 Compiler::new(&shared.library, &shared.site_dir, &shared.options.tags, shared.next_ids());
-            let program = compiler.include(step, &name);
+            let mut program = compiler.include(step, &name);
+            let reader = Reader {
+                library: &shared.library,
+                templates: &shared.templates,
+                site_dir: &shared.site_dir,
+                layers: &self.scope.inventory,
+            };
+            arrange_program(&mut program, &reader, None);
             shared.take_ids(compiler.next_id());
             shared.add_handlers(compiler.take_handlers());
             let diagnostics = compiler.into_diagnostics();

@@ -6,7 +6,7 @@ use super::shared::Shared;
 use super::unit::{Unit, truth};
 use crate::diag::Diagnostic;
 use crate::modules::{Call, Change};
-use crate::plan::{HostScope, Landing, Step, framed};
+use crate::plan::{Barrier, HostScope, Landing, Step, framed};
 use crate::shell::{Action, Output};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -298,12 +298,15 @@ impl Host {
         took: Duration,
     ) -> Flow {
         if let Some(Value::Object(facts)) = outcome.result.get("ansible_facts") {
-            if unit.step.call.name() == "set_fact" {
+            if unit.step.call.sets_variables() {
                 for (name, value) in facts.clone() {
                     self.scope.set(&name, value);
                 }
             } else {
                 self.scope.learn(facts);
+                if unit.step.barrier == Barrier::Once {
+                    self.learned.extend(facts.clone());
+                }
             }
         }
         let keywords = &unit.step.keywords;

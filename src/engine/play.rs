@@ -275,6 +275,9 @@ impl Crew {
     async fn once(&mut self, step: &Arc<Step>, together: &[String]) {
         let Some(first) = together.first().cloned() else { return };
         let position = self.hosts.get(&first).map(|host| host.cursor.position());
+        if let Some(host) = self.hosts.get_mut(&first) {
+            host.learned.clear();
+        }
         if step.keywords.delegate_to.is_some() {
             self.delegated(step, std::slice::from_ref(&first)).await;
         } else {
@@ -289,16 +292,20 @@ impl Crew {
             .chain(
                 step.args
                     .iter()
-                    .filter(|_| step.call.name() == "set_fact")
+                    .filter(|_| step.call.sets_variables())
                     .map(|argument| argument.name.node.clone()),
             )
             .filter_map(|name| host.scope.runtime.get(&name).map(|value| (name.clone(), Arc::clone(value))))
             .collect();
+        let learned = host.learned.clone();
         let failed = !host.is_active() || Some(host.cursor.position()) == position;
         for name in together.iter().skip(1) {
             let Some(host) = self.hosts.get_mut(name) else { continue };
             for (name, value) in &results {
                 host.scope.set(name, (**value).clone());
+            }
+            if !learned.is_empty() {
+                host.scope.learn(&learned);
             }
             if failed {
                 let message = format!("`{}` failed on {first}, which does it for all hosts", step.title());

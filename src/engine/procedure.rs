@@ -67,7 +67,7 @@ impl Crew {
             site_dir: &self.shared.site_dir,
         };
         let args = binder.args(step, procedure.spec(), &scope.shared())?;
-        Ok(Some(args.with_context(host.context(self.shared.options.check))))
+        Ok(Some(args.with_context(host.context_with_facts(self.shared.options.check))))
     }
 
     /// Rounds until the procedure is done, refuses, or an action fails.

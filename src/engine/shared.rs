@@ -43,6 +43,8 @@ pub struct Shared {
     pub stop: Stop,
     /// Ids for steps that are compiled at run time.
     pub ids: AtomicUsize,
+    /// How often something acted, on any host or here. A host may be this machine, whose files tasks read.
+    pub acted: AtomicUsize,
 }
 
 /// Why every host is to stop, if it is.
@@ -107,6 +109,11 @@ impl Stop {
 }
 
 impl Shared {
+    /// Something acted.
+    pub fn note_act(&self) {
+        self.acted.fetch_add(1, Ordering::SeqCst);
+    }
+
     /// Tells the console.
     pub fn tell(&self, event: Event) {
         // A console that went away is no reason to leave a host half done.

@@ -5,16 +5,14 @@ use super::shared::Shared;
 use crate::diag::Diagnostic;
 use crate::modules::Call;
 use crate::plan::{
-    Binder, Cursor, HostScope, Next, Step, argument_mentions, condition_mentions, framed, item_scopes,
-    words_of,
+    Barrier, Binder, Brought, Crossing, Cursor, HostScope, Next, Record, Step, Values, framed, item_scopes,
 };
 use crate::playbook::Meta;
 use crate::shell::{Action, Ask};
-use crate::template::{Scope, Variable};
 use crate::yaml::Kind;
 use serde_json::{Map, Value};
-use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// A step made ready on a host.
 pub(super) struct Unit {
@@ -30,8 +28,12 @@ pub(super) struct Unit {
     pub item: Option<Item>,
     /// Whether it is to run.
     pub work: Work,
-    /// Conditions that read results of units before it in the queue.
-    pub undecided: bool,
+    /// Made ready only to know its questions: its conditions read results of units before it in the queue.
+    pub guessed: bool,
+    /// What it was made of.
+    pub made_of: Vec<Basis>,
+    /// How often something had acted when it was made ready: files of this machine may have changed since.
+    pub acted: usize,
     /// Who it runs as, when not root.
     pub user: Option<String>,
     /// Extra environment.
@@ -40,6 +42,15 @@ pub(super) struct Unit {
     pub no_log: bool,
     /// Only look, do not act.
     pub check: bool,
+}
+
+/// What was read when something was decided for a host, and from where.
+#[derive(Clone)]
+pub(super) struct Basis {
+    step: Arc<Step>,
+    at: Cursor,
+    loop_vars: Arc<Values>,
+    record: Arc<Record>,
 }
 
 /// What there is to do.
@@ -104,36 +115,6 @@ impl Unit {
         });
         dressed.collect()
     }
-
-    /// Names that later units may read once this one is done.
-    fn defines(&self) -> Vec<String> {
-        let mut names: Vec<String> =
-            self.step.keywords.register.iter().map(|name| name.node.clone()).collect();
-        if self.step.call.name() == "set_fact" {
-            names.extend(self.step.args.iter().map(|argument| argument.name.node.clone()));
-            names.push("ansible_facts".to_owned());
-        }
-        names.extend(facts_of(self.step.call.name()).iter().map(|name| (*name).to_owned()));
-        names
-    }
-}
-
-/// The facts that a module brings; a star stands for any ending.
-fn facts_of(module: &str) -> &'static [&'static str] {
-    match module {
-        "setup" | "gather_facts" => &["ansible_*"],
-        "hostname" => &["ansible_facts", "ansible_hostname", "ansible_nodename"],
-        "package_facts" => &["ansible_facts", "ansible_packages", "packages"],
-        "service_facts" => &["ansible_facts", "ansible_services", "services"],
-        "getent" => &["ansible_facts", "ansible_getent_*", "getent_*"],
-        _ => &[],
-    }
-}
-
-/// Whether a unit that is not done yet defines this name.
-fn is_pending(word: &str, pending: &BTreeSet<String>) -> bool {
-    let fits = |name: &String| name.strip_suffix('*').is_some_and(|start| word.starts_with(start));
-    pending.contains(word) || pending.iter().any(fits)
 }
 
 /// Why no more units can be made ready.
@@ -142,6 +123,8 @@ pub(super) enum Ahead {
     Wait,
     /// Something other than a step comes next; only meaningful when the queue is empty.
     Control(Next),
+    /// What comes next looks at other hosts, which must come here first; likewise.
+    Meet(Arc<Step>),
 }
 
 impl Host {
@@ -153,36 +136,54 @@ impl Host {
         limit: usize,
     ) -> (Vec<Unit>, Ahead) {
         let mut units: Vec<Unit> = Vec::new();
-        let mut pending = BTreeSet::new();
+        let mut pending = Brought::default();
         let mut notifies = !self.notified.is_empty();
+        // Decisions on the way to the next unit.
+        let mut way: Vec<Basis> = Vec::new();
         loop {
             if units.len() >= limit {
                 return (units, Ahead::Wait);
             }
             match cursor.peek() {
                 Next::Step(step) => {
-                    if self.must_stop(&step, cursor) || (!step.keywords.until.is_empty() && !units.is_empty())
-                    {
+                    let alone = !step.keywords.until.is_empty() || step.keywords.retries.is_some();
+                    if self.must_stop(&step, cursor) || (alone && !units.is_empty()) {
                         return (units, Ahead::Control(Next::Step(step)));
                     }
-                    let Some(ready) = self.units_of(shared, &step, cursor, &pending) else {
+                    let before = cursor.clone();
+                    let Some(mut ready) = self.units_of(shared, &step, cursor, &pending) else {
                         return (units, Ahead::Wait);
                     };
+                    if ready.iter().flat_map(|unit| &unit.made_of).any(|basis| self.crosses(basis)) {
+                        *cursor = before;
+                        return (units, Ahead::Meet(step));
+                    }
                     notifies |= !step.keywords.notify.is_empty();
-                    pending.extend(ready.iter().flat_map(Unit::defines));
+                    pending.add(&step);
                     let broken = ready.iter().any(|unit| matches!(unit.work, Work::Broken(_)));
-                    let alone = !step.keywords.until.is_empty();
+                    if let Some(first) = ready.first_mut() {
+                        first.made_of.append(&mut way);
+                    }
                     units.extend(ready);
                     if broken || alone {
                         return (units, Ahead::Wait);
                     }
                 }
                 Next::Guard { step, to } => {
-                    if self.reads(&step, condition_mentions(&step), &pending) {
+                    if self.must_stop(&step, cursor) {
+                        return (units, Ahead::Meet(step));
+                    }
+                    let (scope, record) = self.scope_of(&step, cursor).recorded();
+                    let holds = self.conditions(shared, &step, &scope);
+                    if record.meets(&pending) {
                         return (units, Ahead::Wait);
                     }
-                    let scope = self.scope_of(&step, cursor);
-                    match self.conditions(shared, &step, &scope) {
+                    let basis = Basis::new(&step, cursor, &scope, record);
+                    if self.crosses(&basis) {
+                        return (units, Ahead::Meet(step));
+                    }
+                    way.push(basis);
+                    match holds {
                         Ok(true) => cursor.advance(),
                         Ok(false) => cursor.jump(to),
                         Err(_) => return (units, Ahead::Control(Next::Guard { step, to })),
@@ -195,54 +196,89 @@ impl Host {
         }
     }
 
-    /// The units of one step: one, or one per item. `None` when it cannot be made ready before `pending` is known.
+    /// Whether something was decided on what other hosts are at the moment, although nothing in the step's text told
+    /// so and the hosts did not wait for each other.
+    fn crosses(&self, basis: &Basis) -> bool {
+        let Basis { step, at, record, .. } = basis;
+        step.barrier == Barrier::None
+            && step.crossing == Crossing::Nothing
+            && self.passed.as_ref() != Some(&at.position())
+            && record.looks_across()
+    }
+
+    /// Whether what a unit was made of is still so. Its variables are then as they are now.
+    pub(super) fn holds(&self, shared: &Shared, unit: &Unit) -> bool {
+        let holds = |basis: &Basis| {
+            let scope = self.scope_of(&basis.step, &basis.at);
+            let scope = HostScope { loop_vars: Arc::clone(&basis.loop_vars), ..scope };
+            basis.record.holds(&scope)
+        };
+        !unit.guessed && unit.acted == shared.acted.load(Ordering::SeqCst) && unit.made_of.iter().all(holds)
+    }
+
+    /// An item of a loop under way, made ready again: the items stay what they were when the loop began.
+    pub(super) fn again(&self, shared: &Shared, unit: &Unit) -> Unit {
+        let scope = self.scope_of(&unit.step, &unit.at);
+        let scope = HostScope { loop_vars: Arc::clone(&unit.scope.loop_vars), ..scope };
+        let places = (unit.at.clone(), unit.after.clone());
+        self.unit(shared, &unit.step, places, scope, unit.item.clone(), &Brought::default())
+            .unwrap_or_else(|| unit.broken_off())
+    }
+
+    /// The units of one step: one, or one per item. `None` when it cannot be made ready before what is `pending` is
+    /// known.
     pub(super) fn units_of(
         &mut self,
         shared: &Shared,
         step: &Arc<Step>,
         cursor: &mut Cursor,
-        pending: &BTreeSet<String>,
+        pending: &Brought,
     ) -> Option<Vec<Unit>> {
-        if self.reads(step, argument_mentions(step), pending) {
-            return None;
-        }
-        let undecided = self.reads(step, condition_mentions(step), pending);
         let mut after = cursor.clone();
         after.advance();
-        let scope = self.scope_of(step, cursor);
         let at = cursor.clone();
-        let broken = |diags: Vec<Diagnostic>, scope: &HostScope, after: &Cursor| {
-            Some(vec![Unit::plain(step, (at.clone(), after.clone()), scope.clone(), Work::Broken(diags))])
+        let places = || (at.clone(), after.clone());
+        let acted = shared.acted.load(Ordering::SeqCst);
+        let plain = self.scope_of(step, cursor);
+        let mut made_of = Vec::new();
+        let mut guessed = false;
+        let single = |work: Work, made_of: Vec<Basis>| {
+            let unit = Unit { made_of, acted, ..Unit::plain(step, places(), plain.clone(), work) };
+            Some(vec![unit])
         };
         // A loop's items may read what the condition guards.
-        if step.keywords.r#loop.is_some() && !undecided && !self.loop_condition_reads_item(step) {
-            match self.conditions(shared, step, &scope) {
-                Ok(true) => {}
-                Ok(false) => {
-                    *cursor = after.clone();
-                    return Some(vec![Unit::plain(
-                        step,
-                        (at.clone(), after),
-                        scope,
-                        Work::Skip("its condition does not hold".to_owned()),
-                    )]);
+        if let Some(repeat) = &step.keywords.r#loop {
+            let (scope, record) = plain.recorded();
+            let decided = self.conditions(shared, step, &scope);
+            let of_item = |name: &str| repeat.var == name || repeat.index_var.as_deref() == Some(name);
+            if record.meets(pending) {
+                guessed = true;
+            } else if !record.any(of_item) {
+                made_of.push(Basis::new(step, &at, &scope, record));
+                match decided {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        *cursor = after.clone();
+                        return single(Work::Skip("its condition does not hold".to_owned()), made_of);
+                    }
+                    Err(diagnostic) => return single(Work::Broken(vec![diagnostic]), made_of),
                 }
-                Err(diagnostic) => return broken(vec![diagnostic], &scope, &after),
             }
         }
-        let items = match item_scopes(&shared.templates, step, &scope) {
+        let (scope, record) = plain.recorded();
+        let items = item_scopes(&shared.templates, step, &scope);
+        if record.meets(pending) {
+            return None;
+        }
+        made_of.push(Basis::new(step, &at, &scope, record));
+        let items = match items {
             Ok(items) => items,
-            Err(_) if undecided => return None,
-            Err(diagnostic) => return broken(vec![framed(step, diagnostic)], &scope, &after),
+            Err(_) if guessed => return None,
+            Err(diagnostic) => return single(Work::Broken(vec![framed(step, diagnostic)]), made_of),
         };
         if items.is_empty() {
             *cursor = after.clone();
-            return Some(vec![Unit::plain(
-                step,
-                (at.clone(), after),
-                scope,
-                Work::Skip("the loop has no items".to_owned()),
-            )]);
+            return single(Work::Skip("the loop has no items".to_owned()), made_of);
         }
         let count = items.len();
         let mut units = Vec::new();
@@ -253,46 +289,55 @@ impl Host {
                 more: index + 1 < count,
                 first: index == 0,
             });
-            let unit = self.unit(shared, step, (at.clone(), after.clone()), scope, item, undecided);
-            if undecided && matches!(unit.work, Work::Broken(_)) {
+            let mut unit = self.unit(shared, step, places(), scope, item, pending)?;
+            unit.guessed |= guessed;
+            if unit.guessed && matches!(unit.work, Work::Broken(_)) {
                 return None;
             }
+            unit.made_of.append(&mut made_of);
             units.push(unit);
         }
         *cursor = after;
         Some(units)
     }
 
-    /// One unit with its own variables; conditions are asked unless they read something undecided.
-    pub(super) fn unit(
+    /// One unit with its own variables. What its conditions decide is left open where they read what is `pending`;
+    /// `None` where its arguments do.
+    fn unit(
         &self,
         shared: &Shared,
         step: &Arc<Step>,
         places: (Cursor, Cursor),
         scope: HostScope,
         item: Option<Item>,
-        undecided: bool,
-    ) -> Unit {
+        pending: &Brought,
+    ) -> Option<Unit> {
+        let acted = shared.acted.load(Ordering::SeqCst);
+        let (scope, record) = scope.recorded();
         let mut unit =
-            Unit { item, undecided, ..Unit::plain(step, places, scope, Work::Skip(String::new())) };
-        if !undecided {
-            match self.conditions(shared, step, &unit.scope) {
-                Ok(true) => {}
-                Ok(false) => {
-                    unit.work = Work::Skip("its condition does not hold".to_owned());
-                    return unit;
+            Unit { item, acted, ..Unit::plain(step, places, scope.clone(), Work::Skip(String::new())) };
+        let decided = self.conditions(shared, step, &unit.scope);
+        unit.guessed = record.meets(pending);
+        unit.made_of.push(Basis::new(step, &unit.at, &scope, record));
+        unit.work = match decided {
+            Ok(false) if !unit.guessed => Work::Skip("its condition does not hold".to_owned()),
+            Err(diagnostic) if !unit.guessed => Work::Broken(vec![diagnostic]),
+            _ => {
+                let (scope, record) = scope.recorded();
+                unit.scope = scope.clone();
+                let call = self.dressed(shared, &mut unit);
+                if record.meets(pending) {
+                    return None;
                 }
-                Err(diagnostic) => {
-                    unit.work = Work::Broken(vec![diagnostic]);
-                    return unit;
+                unit.made_of.push(Basis::new(step, &unit.at, &scope, record));
+                match call {
+                    Ok(call) => Work::Call(call),
+                    Err(diagnostics) => Work::Broken(diagnostics),
                 }
             }
-        }
-        unit.work = match self.dressed(shared, &mut unit) {
-            Ok(call) => Work::Call(call),
-            Err(diagnostics) => Work::Broken(diagnostics),
         };
-        unit
+        unit.scope.record = None;
+        Some(unit)
     }
 
     /// Renders the keywords that say how to run, and binds the module.
@@ -335,11 +380,18 @@ impl Host {
         binder.bind(&step, &scope, self.context(unit.check))
     }
 
-    /// What modules may know of the host besides their arguments.
-    pub(super) fn context(&self, check: bool) -> Map<String, Value> {
+    /// What modules may know of the host besides their arguments. Facts are not among it: they change on the way, and
+    /// what a unit was made of is known by what its texts asked for.
+    fn context(&self, check: bool) -> Map<String, Value> {
         let mut context = Map::new();
         context.insert("check_mode".to_owned(), Value::Bool(check));
         context.insert("inventory_hostname".to_owned(), Value::from(self.name.clone()));
+        context
+    }
+
+    /// The same for procedures, which are met at a barrier.
+    pub(super) fn context_with_facts(&self, check: bool) -> Map<String, Value> {
+        let mut context = self.context(check);
         if let Some(facts) = self.scope.facts.get("ansible_facts") {
             context.insert("ansible_facts".to_owned(), (**facts).clone());
         }
@@ -391,35 +443,24 @@ impl Host {
             other => other.to_string(),
         }
     }
+}
 
-    /// Whether a step's words lead to a pending name, over play, role and inventory variables.
-    fn reads(&self, step: &Step, words: BTreeSet<String>, pending: &BTreeSet<String>) -> bool {
-        if pending.is_empty() {
-            return false;
-        }
-        let scope = self.scope.for_layers(&step.layers);
-        let mut seen = words.clone();
-        let mut open: Vec<String> = words.into_iter().collect();
-        while let Some(word) = open.pop() {
-            if is_pending(&word, pending) {
-                return true;
-            }
-            let Some(Variable::Node(node)) = scope.get(&word) else { continue };
-            let mut found = BTreeSet::new();
-            words_of(&node, false, &mut found);
-            open.extend(found.into_iter().filter(|word| seen.insert(word.clone())));
-        }
-        false
-    }
-
-    fn loop_condition_reads_item(&self, step: &Step) -> bool {
-        let Some(repeat) = &step.keywords.r#loop else { return false };
-        let words = condition_mentions(step);
-        words.contains(&repeat.var) || repeat.index_var.as_ref().is_some_and(|name| words.contains(name))
+impl Basis {
+    fn new(step: &Arc<Step>, at: &Cursor, scope: &HostScope, record: Arc<Record>) -> Self {
+        Self { step: Arc::clone(step), at: at.clone(), loop_vars: Arc::clone(&scope.loop_vars), record }
     }
 }
 
 impl Unit {
+    /// Stands for a unit that could not be made ready although nothing is pending.
+    fn broken_off(&self) -> Self {
+        let diagnostic =
+            Diagnostic::error("internal", "a task waits for what nothing brings").at(self.step.span);
+        let places = (self.at.clone(), self.after.clone());
+        let work = Work::Broken(vec![framed(&self.step, diagnostic)]);
+        Self { item: self.item.clone(), ..Self::plain(&self.step, places, self.scope.clone(), work) }
+    }
+
     fn plain(step: &Arc<Step>, (at, after): (Cursor, Cursor), scope: HostScope, work: Work) -> Self {
         Self {
             step: Arc::clone(step),
@@ -428,7 +469,9 @@ impl Unit {
             scope,
             item: None,
             work,
-            undecided: false,
+            guessed: false,
+            made_of: Vec::new(),
+            acted: 0,
             user: None,
             environment: Vec::new(),
             no_log: matches!(step.keywords.no_log.as_ref().map(|node| &node.kind), Some(Kind::Bool(true))),

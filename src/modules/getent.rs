@@ -9,7 +9,7 @@
 //! - name: What does the host make of a name
 //!   getent: {database: ahostsv4, key: pg-primary}
 
-use super::{Args, Change, Kind, Module, Nature, Param, Spec, Verdict};
+use super::{Args, Brings, Change, Kind, Module, Nature, Param, Spec, Verdict};
 use crate::diag::Fault;
 use crate::shell::{Action, Answers, Ask, Output, join};
 use serde_json::{Map, Value, json};
@@ -48,6 +48,8 @@ impl Module for Getent {
             Param::new("service", Kind::Str, "Only this source of the database"),
         ],
     };
+
+    const BRINGS: Brings = Brings::Facts(&["getent_*"]);
 
     fn decode(args: &Args) -> Result<Params, Fault> {
         let database = args.required("database");

@@ -6,7 +6,7 @@
 //! - name: The name from the inventory
 //!   hostname: {name: "{{ inventory_hostname }}"}
 
-use super::{Args, Change, Kind, Module, Nature, Param, Spec, Verdict};
+use super::{Args, Brings, Change, Kind, Module, Nature, Param, Spec, Verdict};
 use crate::diag::Fault;
 use crate::shell::{Action, Answers, Ask, Output, Put};
 use serde_json::{Map, Value, json};
@@ -35,6 +35,8 @@ impl Module for Hostname {
         open: false,
         params: &[Param::new("name", Kind::Str, "The name").required()],
     };
+
+    const BRINGS: Brings = Brings::Facts(&["ansible_hostname", "ansible_nodename"]);
 
     fn decode(args: &Args) -> Result<String, Fault> {
         let name = args.required("name");

@@ -147,6 +147,18 @@ pub enum Nature {
     Controller,
 }
 
+/// What a module adds to the variables of a host when its task is done, besides what the task registers. Steps that
+/// read it are not made ready before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Brings {
+    /// Nothing.
+    Nothing,
+    /// These facts, as they stand in its result's `ansible_facts`; a star stands for any ending.
+    Facts(&'static [&'static str]),
+    /// Variables, by the names of its arguments (`set_fact`).
+    Variables,
+}
+
 /// A kind of task.
 pub trait Module: Send + Sync + 'static {
     /// Typed parameters.
@@ -158,6 +170,9 @@ pub trait Module: Send + Sync + 'static {
 
     /// Name, parameters and reference text.
     const SPEC: Spec;
+
+    /// What it adds to the variables of a host.
+    const BRINGS: Brings = Brings::Nothing;
 
     /// Parameters from validated arguments: only what [`Spec`] cannot say is checked here.
     fn decode(args: &Args) -> Result<Self::Params, Fault>;
@@ -194,6 +209,9 @@ pub trait Module: Send + Sync + 'static {
 pub trait AnyModule: Send + Sync {
     /// Name, parameters and reference text.
     fn spec(&self) -> &'static Spec;
+
+    /// What it adds to the variables of a host.
+    fn brings(&self) -> Brings;
 
     /// Types the arguments of one task.
     fn call(&self, args: &Args) -> Result<Box<dyn Call>, Fault>;
@@ -248,6 +266,10 @@ impl<M: Module> AnyModule for Entry<M> {
         Self::SPEC
     }
 
+    fn brings(&self) -> Brings {
+        M::BRINGS
+    }
+
     fn call(&self, args: &Args) -> Result<Box<dyn Call>, Fault> {
         Ok(Box::new(Bound::<M>(M::decode(args)?)))
     }
@@ -279,7 +301,12 @@ impl<M: Module> Call for Bound<M> {
 
     fn result(&self, answers: &Answers, ran: &[Output]) -> Result<Map<String, Value>, Fault> {
         let state = M::state(&self.0, answers)?;
-        Ok(M::result(&self.0, &state, ran))
+        let mut result = M::result(&self.0, &state, ran);
+        // What a module does not say that it brings, it does not bring: steps that read it would not wait.
+        if M::BRINGS == Brings::Nothing {
+            result.shift_remove("ansible_facts");
+        }
+        Ok(result)
     }
 }
 

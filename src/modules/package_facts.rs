@@ -9,7 +9,7 @@
 //!   debug: {msg: "PostgreSQL {{ ansible_facts.packages['postgresql-15'][0].version }}"}
 //!   when: "'postgresql-15' in ansible_facts.packages"
 
-use super::{Args, Change, Kind, Module, Nature, Param, Spec, Verdict};
+use super::{Args, Brings, Change, Kind, Module, Nature, Param, Spec, Verdict};
 use crate::diag::Fault;
 use crate::shell::{Action, Answers, Ask, Output};
 use serde_json::{Map, Value, json};
@@ -35,6 +35,8 @@ impl Module for PackageFacts {
             Param::new("strategy", Kind::Choice(&["first", "all"]), "Taken without effect").default("first"),
         ],
     };
+
+    const BRINGS: Brings = Brings::Facts(&["packages"]);
 
     fn decode(_args: &Args) -> Result<(), Fault> {
         Ok(())

@@ -10,7 +10,7 @@
 //!   debug: {msg: "apparmor runs"}
 //!   when: ansible_facts.services['apparmor.service'].state | default('') == 'running'
 
-use super::{Args, Change, Module, Nature, Spec, Verdict};
+use super::{Args, Brings, Change, Module, Nature, Spec, Verdict};
 use crate::diag::Fault;
 use crate::shell::{Action, Answers, Ask, Output};
 use serde_json::{Map, Value, json};
@@ -33,6 +33,8 @@ impl Module for ServiceFacts {
         open: false,
         params: &[],
     };
+
+    const BRINGS: Brings = Brings::Facts(&["services"]);
 
     fn decode(_args: &Args) -> Result<(), Fault> {
         Ok(())

@@ -5,7 +5,7 @@
 //!   set_fact:
 //!     cache_mb: "{{ ansible_facts.memtotal_mb // 2 }}"
 
-use super::{Args, Change, Kind, Module, Nature, Param, Spec, Verdict};
+use super::{Args, Brings, Change, Kind, Module, Nature, Param, Spec, Verdict};
 use crate::diag::Fault;
 use crate::shell::{Action, Answers, Ask, Output};
 use serde_json::{Map, Value};
@@ -28,6 +28,8 @@ impl Module for SetFact {
         open: true,
         params: &[Param::new("cacheable", Kind::Bool, "Taken; facts last for one run").default("false")],
     };
+
+    const BRINGS: Brings = Brings::Variables;
 
     fn decode(args: &Args) -> Result<Self::Params, Fault> {
         let mut facts = args.values().clone();

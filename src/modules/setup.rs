@@ -16,7 +16,7 @@
 //!   setup: {filter: ["ansible_mem*", ishprov]}
 
 use super::debian::fits;
-use super::{Args, Change, Kind, Module, Nature, Param, Spec, Verdict};
+use super::{Args, Brings, Change, Kind, Module, Nature, Param, Spec, Verdict};
 use crate::diag::Fault;
 use crate::facts;
 use crate::shell::{Action, Answers, Ask, Output};
@@ -51,6 +51,8 @@ impl Module for Setup {
             Param::new("fact_path", Kind::Path, "Taken without effect"),
         ],
     };
+
+    const BRINGS: Brings = Brings::Facts(&["ansible_*"]);
 
     fn decode(args: &Args) -> Result<Params, Fault> {
         let bare = |name: String| name.strip_prefix("ansible_").map_or(name.clone(), str::to_owned);

@@ -1,28 +1,72 @@
-//! Which names a text mentions, and what a step has to wait for because of them.
-//!
-//! Words are read without parsing the expression: a word too many costs a round trip, never a wrong result.
+//! What a step has to wait for.
 
-use super::program::{Barrier, Layers, Step, StepCall};
-use crate::modules::{Kind as ParamKind, Spec};
+use super::compile::{Handler, PlayPlan};
+use super::program::{Barrier, Layers, Op, Program, Step, StepCall};
+use super::reads::{Brought, CROSS, Crossing, Reader, spec_of, words_of};
+use crate::modules::Kind as ParamKind;
 use crate::yaml::{Kind, Node};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-/// What a step has to wait for.
+/// What a step has to wait for, as far as its own words tell; [`arrange`] looks further.
 pub(super) fn of(step: &Step) -> Barrier {
-    let keywords = &step.keywords;
-    if matches!(step.call, StepCall::Procedure(_)) {
-        return Barrier::Procedure;
-    }
-    if keywords.run_once.as_ref().is_some_and(|node| !matches!(node.kind, Kind::Bool(false))) {
-        return Barrier::Once;
-    }
-    if keywords.delegate_to.is_some() {
-        return Barrier::Delegate;
+    if let Some(barrier) = by_keyword(step) {
+        return barrier;
     }
     let mut words = mentions(step);
     close_over(&mut words, &step.layers);
-    let of_all = ["hostvars", "ansible_play_hosts", "ansible_play_batch"];
-    if of_all.iter().any(|name| words.contains(*name)) { Barrier::Sync } else { Barrier::None }
+    if CROSS.iter().any(|name| words.contains(*name)) { Barrier::Sync } else { Barrier::None }
+}
+
+/// Barriers that do not depend on what is read. What an include brings waits by itself.
+fn by_keyword(step: &Step) -> Option<Barrier> {
+    let keywords = &step.keywords;
+    match step.call {
+        StepCall::Procedure(_) => return Some(Barrier::Procedure),
+        StepCall::Include { .. } | StepCall::Meta => return None,
+        StepCall::Module(_) => {}
+    }
+    if keywords.run_once.as_ref().is_some_and(|node| !matches!(node.kind, Kind::Bool(false))) {
+        return Some(Barrier::Once);
+    }
+    keywords.delegate_to.as_ref().map(|_| Barrier::Delegate)
+}
+
+/// Settles for every step of a play whether hosts wait for each other there, from all that it reads.
+pub fn arrange(plan: &mut PlayPlan, reader: &Reader<'_>) {
+    let handlers = plan.handlers.iter().flat_map(|handler| handler.program.ops.iter());
+    let all = plan.program.ops.iter().chain(handlers);
+    let mut brought = Some(Brought::default());
+    for op in all {
+        match (op, &mut brought) {
+            // What it takes in is not known yet.
+            (Op::Include(_), brought) => *brought = None,
+            (Op::Step(step), Some(brought)) => brought.add(step),
+            _ => {}
+        }
+    }
+    if let Some(program) = Arc::get_mut(&mut plan.program) {
+        arrange_program(program, reader, brought.as_ref());
+    }
+    let programs = plan.handlers.iter_mut().filter_map(Arc::get_mut);
+    for Handler { program, .. } in programs {
+        if let Some(program) = Arc::get_mut(program) {
+            arrange_program(program, reader, brought.as_ref());
+        }
+    }
+}
+
+/// The same for tasks that are taken in at run time; `brought` is what the play brings, when all of it is known.
+pub fn arrange_program(program: &mut Program, reader: &Reader<'_>, brought: Option<&Brought>) {
+    for op in &mut program.ops {
+        let (Op::Step(step) | Op::Guard { step, .. } | Op::Include(step) | Op::Meta { step, .. }) = op else {
+            continue;
+        };
+        let Some(step) = Arc::get_mut(step).filter(|step| by_keyword(step).is_none()) else { continue };
+        let crossing = reader.crosses(step, brought);
+        step.barrier = if crossing == Crossing::Changing { Barrier::Sync } else { Barrier::None };
+        step.crossing = crossing;
+    }
 }
 
 /// Every word in the templates and conditions of a step's arguments and keywords.
@@ -69,15 +113,6 @@ pub fn argument_mentions(step: &Step) -> BTreeSet<String> {
     words
 }
 
-/// The parameters of what a step calls.
-fn spec_of(step: &Step) -> Option<&'static Spec> {
-    match step.call {
-        StepCall::Module(module) => Some(module.spec()),
-        StepCall::Procedure(procedure) => Some(procedure.spec()),
-        StepCall::Include { .. } | StepCall::Meta => None,
-    }
-}
-
 /// Adds the words of every variable that is mentioned, as far as play and roles define it.
 pub fn close_over(words: &mut BTreeSet<String>, layers: &Layers) {
     let all = || {
@@ -100,28 +135,9 @@ pub fn close_over(words: &mut BTreeSet<String>, layers: &Layers) {
     }
 }
 
-/// Words in a node's texts: all of them in an expression, else only in texts that hold a template.
-pub fn words_of(node: &Node, expression: bool, words: &mut BTreeSet<String>) {
-    match &node.kind {
-        Kind::Str(text) if expression || text.contains("{{") || text.contains("{%") => add_words(text, words),
-        Kind::Seq(items) => items.iter().for_each(|item| words_of(item, expression, words)),
-        Kind::Map(entries) => entries.iter().for_each(|entry| words_of(&entry.value, expression, words)),
-        _ => {}
-    }
-}
-
-/// The identifiers of a text.
-pub fn add_words(text: &str, words: &mut BTreeSet<String>) {
-    let pieces = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-    words.extend(
-        pieces
-            .filter(|piece| piece.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'))
-            .map(str::to_owned),
-    );
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::reads::add_words;
     use super::*;
 
     #[test]

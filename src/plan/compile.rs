@@ -4,6 +4,7 @@ use super::bind::{arguments, search_path};
 use super::inherit::inherit;
 use super::library::Library;
 use super::program::{Barrier, Layer, Layers, Op, Program, Role, Step, StepCall};
+use super::reads::Crossing;
 use super::select::Tags;
 use crate::diag::{Diagnostic, Frame, Span, Spanned, did_you_mean};
 use crate::playbook::{
@@ -369,6 +370,7 @@ impl<'a> Compiler<'a> {
             role: around.role.clone(),
             frames: around.frames.clone(),
             barrier: Barrier::None,
+            crossing: Crossing::Nothing,
             dir: around.dir.clone(),
         };
         step.barrier = super::barrier::of(&step);

@@ -3,10 +3,11 @@
 //! An expression that reads nothing but known variables is rendered and its task bound, just as the run will do
 //! it; one that reads facts or results of earlier tasks is checked by the names it uses.
 
-use super::barrier::{add_words, argument_mentions, close_over, condition_mentions, words_of};
+use super::barrier::{argument_mentions, close_over, condition_mentions};
 use super::bind::{Binder, framed};
 use super::compile::{Handler, PlayPlan};
 use super::program::{Op, Step, StepCall};
+use super::reads::{Brought, add_words, words_of};
 use super::scope::{HostScope, Values};
 use crate::diag::{Diagnostic, did_you_mean};
 use crate::playbook::LoopSource;
@@ -69,14 +70,7 @@ fn step_of(op: &Op) -> Option<&Arc<Step>> {
 
 /// Names a step defines when it runs.
 fn registers(step: &Step) -> Vec<String> {
-    let mut names: Vec<String> = step.keywords.register.iter().map(|name| name.node.clone()).collect();
-    if step.call.name() == "set_fact" {
-        names.extend(step.args.iter().map(|argument| argument.name.node.clone()));
-    }
-    if let StepCall::Procedure(procedure) = step.call {
-        names.extend(procedure.facts().iter().map(|name| (*name).to_owned()));
-    }
-    names
+    Brought::by(step).names().map(str::to_owned).collect()
 }
 
 fn lint_step(step: &Arc<Step>, host: &HostLint<'_>, dynamic: bool, diags: &mut Vec<Diagnostic>) {
@@ -223,7 +217,9 @@ fn depends_on_later(
 }
 
 fn is_later(word: &str, host: &HostLint<'_>) -> bool {
+    let brought = |name: &String| name.strip_suffix('*').is_some_and(|start| word.starts_with(start));
     host.later.contains(word)
+        || host.later.iter().any(brought)
         || RUN_TIME.contains(&word)
         || (word.starts_with("ansible_") && host.scope.get(word).is_none())
 }

@@ -4,8 +4,9 @@
 //! `--list-tasks` and the checks before the first connection see everything; only includes whose name or items
 //! are known at run time stay an operation.
 
+use super::reads::Crossing;
 use crate::diag::{Frame, Span, Spanned};
-use crate::modules::AnyModule;
+use crate::modules::{AnyModule, Brings};
 use crate::playbook::{IncludeKind, Keywords, Meta};
 use crate::yaml::Node;
 use std::collections::BTreeMap;
@@ -80,6 +81,8 @@ pub struct Step {
     pub frames: Vec<Frame>,
     /// What it has to wait for.
     pub barrier: Barrier,
+    /// What it reads of other hosts.
+    pub crossing: Crossing,
     /// Folder of the file it stands in, for relative names.
     pub dir: String,
 }
@@ -176,6 +179,13 @@ impl StepCall {
             Self::Include { kind: IncludeKind::Vars } => "include_vars",
             Self::Meta => "meta",
         }
+    }
+}
+
+impl StepCall {
+    /// Whether what it returns as facts are variables of the host (`set_fact`), which win over the site's.
+    pub fn sets_variables(&self) -> bool {
+        matches!(self, Self::Module(module) if module.brings() == Brings::Variables)
     }
 }
 

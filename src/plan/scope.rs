@@ -1,6 +1,7 @@
 //! The variables of one host at one moment, in Ansible's order of precedence.
 
 use super::program::{Layer, Layers};
+use super::record::Record;
 use crate::template::{Scope, Variable};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,8 @@ pub struct HostScope {
     pub facts: Arc<Values>,
     /// Host and group vars, nearest first.
     pub inventory: Arc<Vec<Arc<Layer>>>,
+    /// Where questions are noted, while something is made ready.
+    pub record: Option<Arc<Record>>,
 }
 
 impl HostScope {
@@ -43,6 +46,12 @@ impl HostScope {
     /// The same with loop variables.
     pub fn with_loop(&self, vars: Values) -> Self {
         Self { loop_vars: Arc::new(vars), ..self.clone() }
+    }
+
+    /// The same with a fresh record of what it is asked for.
+    pub fn recorded(&self) -> (Self, Arc<Record>) {
+        let record = Arc::new(Record::default());
+        (Self { record: Some(Arc::clone(&record)), ..self.clone() }, record)
     }
 
     /// Sets a registered result or fact.
@@ -104,8 +113,8 @@ impl HostScope {
     }
 }
 
-impl Scope for HostScope {
-    fn get(&self, name: &str) -> Option<Variable> {
+impl HostScope {
+    fn find(&self, name: &str) -> Option<Variable> {
         let value = |values: &Values| values.get(name).map(|value| Variable::Value(Arc::clone(value)));
         let node = |layer: &Arc<Layer>| layer.vars.get(name).map(|node| Variable::Node(Arc::clone(node)));
         let first = |layers: &[Arc<Layer>]| layers.iter().find_map(node);
@@ -123,6 +132,16 @@ impl Scope for HostScope {
             .or_else(|| first(&self.inventory))
             .or_else(|| first(&layers.defaults))
     }
+}
+
+impl Scope for HostScope {
+    fn get(&self, name: &str) -> Option<Variable> {
+        let found = self.find(name);
+        if let Some(record) = &self.record {
+            record.note(name, found.as_ref());
+        }
+        found
+    }
 
     fn names(&self) -> Vec<String> {
         let mut names: BTreeSet<String> =
@@ -130,7 +149,11 @@ impl Scope for HostScope {
         for values in [&self.loop_vars, &self.magic, &self.runtime, &self.facts] {
             names.extend(values.keys().cloned());
         }
-        names.into_iter().collect()
+        let names: Vec<String> = names.into_iter().collect();
+        if let Some(record) = &self.record {
+            record.note_names(&names);
+        }
+        names
     }
 }
 

@@ -154,7 +154,7 @@ impl Templates {
 }
 
 /// Conditions are bare, but many people wrap them in braces out of habit.
-fn compile_condition(text: &str) -> Result<Arc<compile::Compiled>, SyntaxFault> {
+pub(super) fn compile_condition(text: &str) -> Result<Arc<compile::Compiled>, SyntaxFault> {
     if text.trim_start().starts_with("{{") && text.trim_end().ends_with("}}") {
         return compile::text(text.trim_end_matches('\n'));
     }

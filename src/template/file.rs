@@ -167,6 +167,11 @@ fn recall(parts: &Parts, name: &str) -> Option<Arc<Part>> {
     parts.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
 }
 
+/// The syntax tree of a file, read; nothing when it cannot be.
+pub(super) fn reading(file: FileId, text: Arc<str>) -> Option<Reading> {
+    read(file, text).ok().map(|part| part.reading)
+}
+
 fn read(file: FileId, text: Arc<str>) -> Result<Part, Diagnostic> {
     let at = |fault: SyntaxFault, shift: usize| {
         fault.diagnostic.at(Span::new(file, fault.range.start + shift, fault.range.end + shift))

@@ -7,6 +7,7 @@
 //! | what a condition gives | [`Templates::condition`], [`Templates::eval`] |
 //! | what a file becomes | [`Templates::render_file`] |
 //! | which variables a text needs | [`Templates::roots`] and its siblings |
+//! | what a text and all that it takes in may ask for | [`Templates::uses`] and its siblings |
 //!
 //! A string that is exactly one `{{ expression }}` keeps the type of its result. Variables are rendered when they are
 //! used, not before, so that a broken variable that nobody uses does no harm.
@@ -25,6 +26,7 @@ mod session;
 mod syntax;
 mod tera;
 pub mod tests;
+mod uses;
 pub mod version;
 mod yaml_out;
 
@@ -33,6 +35,7 @@ pub use engine::{Root, Templates};
 pub use file::Dialect;
 pub use scope::{FileText, Lookups, NoLookups, PasswordRequest, Scope, Variable};
 pub use session::OMIT;
+pub use uses::Uses;
 
 #[cfg(test)]
 mod cases;

@@ -1,7 +1,7 @@
 //! The syntax tree of a template read for two purposes: the names it needs, and the places where a chain such as
 //! `a.b.c` may end in nothing because `default` or `is defined` takes care of it.
 
-use minijinja::machinery::ast::{BinOpKind, CallArg, Expr, Macro, Stmt};
+use minijinja::machinery::ast::{BinOpKind, Call, CallArg, Expr, Filter, Macro, Stmt};
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -42,6 +42,8 @@ pub(super) struct Reading {
     pub tests: Vec<(String, Range<usize>)>,
     /// Names of templates that are included, imported or extended by a constant name.
     pub includes: Vec<(String, Range<usize>)>,
+    /// How far it reaches beyond the variables that it names.
+    pub reach: Reach,
     edits: Vec<Edit>,
     /// `%` operators: the end of the left side and the start of the right.
     remainders: Vec<Range<usize>>,
@@ -49,6 +51,21 @@ pub(super) struct Reading {
     /// Text literals, and whether they stand inside `{{ }}`.
     literals: Vec<(Range<usize>, bool)>,
     printing: bool,
+}
+
+/// What a template asks for in other ways than by a variable's name.
+#[derive(Debug, Default)]
+pub(super) struct Reach {
+    /// Variables by a constant key or name: `vars['x']`, `lookup('vars', 'x')`.
+    pub named: BTreeSet<String>,
+    /// Variables of other hosts by a constant name: `hostvars[host].x`.
+    pub of_hosts: BTreeSet<String>,
+    /// Templates by a constant name: `lookup('template', 'x')`.
+    pub templates: Vec<String>,
+    /// Whether a name is computed.
+    pub computed: bool,
+    /// Where `vars` and `hostvars` stand of which all that is asked is known.
+    pub settled: BTreeSet<usize>,
 }
 
 /// How backslashes in text literals are read.
@@ -255,8 +272,9 @@ impl Reading {
     }
 
     fn template_name(&mut self, name: &Expr<'_>) {
-        if let Some(value) = name.as_const().and_then(|value| value.as_str().map(str::to_owned)) {
-            self.includes.push((value, range(name)));
+        match constant(name) {
+            Some(value) => self.includes.push((value, range(name))),
+            None => self.reach.computed = true,
         }
         self.expr(name, false);
     }
@@ -279,12 +297,16 @@ impl Reading {
         match expr {
             Expr::Var(var) => {
                 self.chains.push(range(expr));
+                if var.id == "vars" && !self.reach.settled.contains(&range(expr).start) {
+                    self.reach.computed = true;
+                }
                 if !self.scopes.iter().any(|scope| scope.contains(var.id)) && !PROVIDED.contains(&var.id) {
                     self.roots.push(Root { name: var.id.to_owned(), range: range(expr), guarded: tolerant });
                 }
             }
             Expr::GetAttr(_) | Expr::GetItem(_) => {
                 self.chains.push(range(expr));
+                self.reach.link(expr);
                 self.chain(expr, tolerant, true);
             }
             Expr::Const(value) => {
@@ -322,6 +344,7 @@ impl Reading {
                 }
             }
             Expr::Filter(filter) => {
+                self.reach.extract(filter);
                 self.filters.push((filter.name.to_owned(), own(expr)));
                 let copes = matches!(filter.name, "default" | "d");
                 if let Some(input) = &filter.expr {
@@ -339,6 +362,7 @@ impl Reading {
                 self.args(&test.args, false);
             }
             Expr::Call(call) => {
+                self.reach.call(call);
                 // A method belongs to the call, not to the chain before it.
                 match &call.expr {
                     Expr::GetAttr(method) => self.expr(&method.expr, false),
@@ -377,6 +401,7 @@ impl Reading {
         }
         if !last {
             self.chains.push(range(expr));
+            self.reach.link(expr);
         }
         self.chain(inner, tolerant, false);
     }
@@ -385,6 +410,95 @@ impl Reading {
         self.edits.push(Edit { at: range.start, delete: 0, insert: "(" });
         self.edits.push(Edit { at: range.end, delete: 0, insert: end });
     }
+}
+
+impl Reach {
+    /// `vars.x` and `hostvars[host].x`, where `x` is a constant.
+    fn link(&mut self, expr: &Expr<'_>) {
+        let Some((inner, key)) = keyed(expr) else { return };
+        match inner {
+            Expr::Var(var) if var.id == "vars" => {
+                self.named.insert(key);
+                self.settled.insert(range(inner).start);
+            }
+            Expr::GetAttr(_) | Expr::GetItem(_) => {
+                let hosts = match inner {
+                    Expr::GetAttr(attr) => &attr.expr,
+                    Expr::GetItem(item) => &item.expr,
+                    _ => return,
+                };
+                if matches!(hosts, Expr::Var(var) if var.id == "hostvars") {
+                    self.of_hosts.insert(key);
+                    self.settled.insert(range(hosts).start);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// `host | extract(hostvars, 'x')` and `hosts | map('extract', hostvars, 'x')`.
+    fn extract(&mut self, filter: &Filter<'_>) {
+        let args = match filter.name {
+            "extract" => filter.args.as_slice(),
+            "map" => match filter.args.split_first() {
+                Some((CallArg::Pos(name), rest)) if constant(name).as_deref() == Some("extract") => rest,
+                _ => return,
+            },
+            _ => return,
+        };
+        let [CallArg::Pos(hosts), CallArg::Pos(key), ..] = args else { return };
+        let first = match key {
+            Expr::List(list) => list.items.first().and_then(constant),
+            other => constant(other),
+        };
+        if let (Expr::Var(var), Some(first)) = (hosts, first)
+            && var.id == "hostvars"
+        {
+            self.of_hosts.insert(first);
+            self.settled.insert(range(hosts).start);
+        }
+    }
+
+    /// `lookup('vars', 'x')` and the like.
+    fn call(&mut self, call: &Call<'_>) {
+        let Expr::Var(function) = &call.expr else { return };
+        if !matches!(function.id, "lookup" | "query" | "q") {
+            return;
+        }
+        let mut args = call.args.iter();
+        let plugin = match args.next() {
+            Some(CallArg::Pos(name)) => constant(name),
+            _ => None,
+        };
+        let Some(plugin) = plugin else {
+            self.computed = true;
+            return;
+        };
+        let terms: Option<Vec<String>> = args
+            .filter(|arg| !matches!(arg, CallArg::Kwarg(..)))
+            .map(|arg| if let CallArg::Pos(term) = arg { constant(term) } else { None })
+            .collect();
+        match (plugin.rsplit('.').next().unwrap_or_default(), terms) {
+            ("vars", Some(names)) => self.named.extend(names),
+            ("template", Some(names)) => self.templates.extend(names),
+            ("vars" | "template" | "varnames", _) => self.computed = true,
+            _ => {}
+        }
+    }
+}
+
+/// A link by a constant key: what stands before it, and the key.
+fn keyed<'a, 'b>(expr: &'b Expr<'a>) -> Option<(&'b Expr<'a>, String)> {
+    match expr {
+        Expr::GetAttr(attr) => Some((&attr.expr, attr.name.to_owned())),
+        Expr::GetItem(item) => Some((&item.expr, constant(&item.subscript_expr)?)),
+        _ => None,
+    }
+}
+
+/// A constant text.
+fn constant(expr: &Expr<'_>) -> Option<String> {
+    expr.as_const().and_then(|value| value.as_str().map(str::to_owned))
 }
 
 const SOFT_END: &str = "|__soft)";

@@ -81,6 +81,19 @@ pub(super) fn roots(file: FileId, text: &str) -> Result<Vec<Root>, Diagnostic> {
     Ok(roots)
 }
 
+/// What a file asks for, and the names of the files that it takes in.
+pub(super) fn uses(file: FileId, text: &str) -> (super::Uses, Vec<String>) {
+    let includes = included(text).map(|(name, _)| name).collect();
+    let mut uses = super::Uses::default();
+    match roots(file, text) {
+        Ok(roots) => uses.names.extend(roots.into_iter().map(|root| root.name)),
+        Err(_) => uses.anything = true,
+    }
+    // Its calls are not read: a lookup may ask for anything.
+    uses.anything |= ["lookup", "query"].iter().any(|name| text.contains(name));
+    (uses, includes)
+}
+
 /// Tera with Ansible's filters and tests wherever Tera has none of that name: its own are documented by it, and take
 /// its own argument names.
 fn base() -> &'static Tera {

@@ -2,6 +2,7 @@
 //! folders. No host is contacted but this machine.
 
 mod addresses;
+mod ahead;
 mod folder;
 mod foresight;
 mod hosts;

@@ -100,7 +100,7 @@ fn looking_doing_and_doing_again() {
       told                                             ok        here  (the file is new)
     PLAY RECAP
     here : ok=5   changed=3   unreachable=0   failed=0   skipped=1   rescued=0   ignored=0
-    1 host, N s, at most 7 round trips a host
+    1 host, N s, at most 6 round trips a host
     ");
     assert_eq!(folder.read("made/file"), "one\ntwo\nthree\nfour\n");
     insta::assert_snapshot!(untimed(&folder.run("run site.yaml")), @"
@@ -114,7 +114,7 @@ fn looking_doing_and_doing_again() {
       told                                             ok        here  (the file is new)
     PLAY RECAP
     here : ok=5   changed=2   unreachable=0   failed=0   skipped=1   rescued=0   ignored=0
-    1 host, N s, at most 6 round trips a host
+    1 host, N s, at most 5 round trips a host
     ");
     insta::assert_snapshot!(untimed(&folder.run("run site.yaml -vv")), @r#"
     exit 0
@@ -138,7 +138,7 @@ fn looking_doing_and_doing_again() {
           here => {"msg":"the file is new","changed":false,"failed":false}
     PLAY RECAP
     here : ok=5   changed=2   unreachable=0   failed=0   skipped=1   rescued=0   ignored=0
-    1 host, N s, at most 6 round trips a host
+    1 host, N s, at most 5 round trips a host
     "#);
 }
 

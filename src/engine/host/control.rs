@@ -15,10 +15,13 @@ impl Host {
     pub(super) async fn control(&mut self, shared: &Shared, why: Ahead) -> Option<Halt> {
         let next = match why {
             Ahead::Control(next) => next,
+            Ahead::Meet(step) => return Some(Halt::Barrier(step)),
             Ahead::Wait => self.cursor.peek(),
         };
         match next {
-            Next::Step(step) if step.barrier != Barrier::None && self.must_stop(&step, &self.cursor) => {
+            Next::Step(step) | Next::Guard { step, .. } | Next::Include(step) | Next::Meta(step, _)
+                if self.must_stop(&step, &self.cursor) =>
+            {
                 return Some(Halt::Barrier(step));
             }
             Next::Step(_) => self.cursor.peek(),

@@ -3,13 +3,12 @@
 use super::super::event::Event;
 use super::super::shared::Shared;
 use super::super::unit::{Unit, Work};
-use super::{FIRST_WINDOW, Flow, Host, Outcome, one_line, title};
+use super::{Flow, Host, Outcome, Window, one_line, title};
 use crate::diag::{Diagnostic, Fault};
 use crate::modules::{Call, Change, Decision, Nature, find};
 use crate::plan::{HostScope, framed, place};
 use crate::shell::{Action, Answers, Ask, Frame, Item as FrameItem, ItemReply, Output};
 use serde_json::{Map, Value};
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,18 +19,10 @@ impl Host {
         shared: &Shared,
         mut unit: Unit,
         mut answers: Answers,
-        queue: &mut VecDeque<Unit>,
-        known: &mut VecDeque<Answers>,
-        width: &mut usize,
+        window: &mut Window,
     ) -> Flow {
         let started = Instant::now();
-        if unit.undecided {
-            match self.conditions(shared, &unit.step, &self.refreshed(&unit)) {
-                Ok(true) => {}
-                Ok(false) => unit.work = Work::Skip("its condition does not hold".to_owned()),
-                Err(diagnostic) => unit.work = Work::Broken(vec![diagnostic]),
-            }
-        }
+        unit.scope = self.scope_now(&unit);
         match std::mem::replace(&mut unit.work, Work::Skip(String::new())) {
             Work::Skip(because) => self.finish(shared, &unit, Outcome::skipped(because), started.elapsed()),
             // What it reads may come from a task that check mode does not run.
@@ -46,21 +37,18 @@ impl Host {
             }
             Work::Call(call) => {
                 shared.local.answer(&call.probe(), &mut answers);
-                self.call(shared, unit, call, answers, queue, known, width, started).await
+                self.call(shared, unit, call, answers, window, started).await
             }
         }
     }
 
-    #[allow(clippy::too_many_arguments)] // the window's three parts travel together through one function
     async fn call(
         &mut self,
         shared: &Shared,
         unit: Unit,
         call: Box<dyn Call>,
         answers: Answers,
-        queue: &mut VecDeque<Unit>,
-        known: &mut VecDeque<Answers>,
-        width: &mut usize,
+        window: &mut Window,
         started: Instant,
     ) -> Flow {
         let mut answers = answers;
@@ -116,12 +104,10 @@ impl Host {
             return self.finish(shared, &unit, outcome, started.elapsed());
         }
         shared.tell(Event::Started { host: self.name.clone(), title: title(shared, &unit) });
-        *width = FIRST_WINDOW.min(shared.options.window);
-        known.clear();
+        window.forget();
         loop {
             attempt += 1;
-            let outcome =
-                self.act(shared, &unit, call.as_ref(), &actions, changes.clone(), queue, known, *width).await;
+            let outcome = self.act(shared, &unit, call.as_ref(), &actions, changes.clone(), window).await;
             let Some(mut outcome) = outcome else { return Flow::Elsewhere };
             self.judge(shared, &unit, &mut outcome);
             if attempt >= tries.count || self.until_holds(shared, &unit, &outcome) {
@@ -131,16 +117,15 @@ impl Host {
                 if tries.count > 1 {
                     outcome.result.insert("attempts".to_owned(), Value::from(attempt));
                 }
-                *width = width.saturating_mul(2).max(1).min(shared.options.window);
+                window.widen(window.width);
                 return self.conclude(shared, &unit, outcome, started.elapsed());
             }
-            known.clear();
+            window.forget();
             tokio::time::sleep(tries.delay).await;
         }
     }
 
     /// Performs a step's actions, checks on them, and asks for the next units in the same frame.
-    #[allow(clippy::too_many_arguments)] // see `call`
     async fn act(
         &mut self,
         shared: &Shared,
@@ -148,9 +133,7 @@ impl Host {
         call: &dyn Call,
         actions: &[Action],
         changes: Vec<Change>,
-        queue: &VecDeque<Unit>,
-        known: &mut VecDeque<Answers>,
-        width: usize,
+        window: &mut Window,
     ) -> Option<Outcome> {
         let seconds = self.seconds(shared, unit);
         let mut dressed = unit.dress(actions.to_vec());
@@ -168,10 +151,8 @@ impl Host {
             dressed = rest.into_iter().skip(1).collect();
         }
         let own = unit.asks_of(call);
-        let ahead: Vec<Vec<(Ask, Ask)>> = match shared.options.window {
-            1 => Vec::new(),
-            _ => queue.iter().take(width).map(Unit::host_asks).collect(),
-        };
+        let repeats = !unit.step.keywords.until.is_empty() || unit.step.keywords.retries.is_some();
+        let questions = if window.most == 1 || repeats { Vec::new() } else { window.asks() };
         let verifies = call.verifies();
         let mut items = Vec::new();
         let last = dressed.clone();
@@ -182,9 +163,9 @@ impl Host {
         if verifies && !own.is_empty() {
             items.push(FrameItem::Probe(own.iter().map(|(_, sent)| sent.clone()).collect()));
         }
-        let questions: Vec<Ask> = ahead.iter().flatten().map(|(_, sent)| sent.clone()).collect();
-        if !questions.is_empty() && unit.step.keywords.until.is_empty() {
-            items.push(FrameItem::Probe(questions.clone()));
+        let asked = !questions.is_empty();
+        if asked {
+            items.push(FrameItem::Probe(questions));
         }
         let mut replies = match items.is_empty() {
             true => Vec::new().into_iter(),
@@ -198,7 +179,11 @@ impl Host {
             _ => Vec::new(),
         };
         // What this machine writes down is what the host has, not what it should have had.
-        if let Err(output) = shared.local.perform(actions) {
+        let kept = shared.local.perform(actions);
+        if actions.iter().any(|action| matches!(action, Action::Local(_))) {
+            shared.note_act();
+        }
+        if let Err(output) = kept {
             return Some(Outcome::of_output(&unit.step, call, &[], &[output], changes));
         }
         let outputs: Vec<Output> = before.into_iter().chain(outputs).collect();
@@ -207,16 +192,15 @@ impl Host {
         } else {
             Answers::new()
         };
-        if !questions.is_empty() && unit.step.keywords.until.is_empty() {
-            let all = answers_of(replies.next());
-            known.extend(ahead.iter().map(|asks| pick(asks, &all)));
+        if asked {
+            window.known = answers_of(replies.next());
         }
         shared.local.answer(&call.probe(), &mut answers);
         Some(self.verified(unit, call, &answers, &outputs, changes, verifies))
     }
 
     /// Performs actions, then proves that a new connection still comes about.
-    #[allow(clippy::too_many_arguments)] // see `call`
+    #[allow(clippy::too_many_arguments)] // what one act is made of
     async fn act_and_reconnect(
         &mut self,
         shared: &Shared,
@@ -311,9 +295,10 @@ impl Host {
         own.and_then(|value| value.as_u64()).unwrap_or(shared.options.step_seconds)
     }
 
-    /// Variables of a unit that was made ready before results it reads were known.
-    fn refreshed(&self, unit: &Unit) -> HostScope {
-        HostScope { runtime: Arc::clone(&self.scope.runtime), ..unit.scope.clone() }
+    /// The variables of a unit as they are now that its turn has come.
+    fn scope_now(&self, unit: &Unit) -> HostScope {
+        let scope = self.scope_of(&unit.step, &unit.at);
+        HostScope { loop_vars: Arc::clone(&unit.scope.loop_vars), ..scope }
     }
 
     /// A command whose words hold a secret would show it in the host's process list.
