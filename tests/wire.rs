@@ -1,8 +1,11 @@
 //! What the compiled frames do under real shells: dash, bash in POSIX mode and busybox sh where it is installed.
 
+#[path = "wire/accounts.rs"]
+mod accounts;
+
 use ishprov::shell::{
-    Action, Answer, Answers, Ask, Decoder, FileAsk, FileKind, Frame, Item, ItemReply, Output, Put, Record,
-    Run, bootstrap, compile, hello, parse,
+    Action, Answer, Answers, Ask, Content, Decoder, FileAsk, FileKind, Frame, Item, ItemReply, Output, Put,
+    Record, Run, bootstrap, compile, hello, parse,
 };
 use proptest::prelude::*;
 use std::io::{Read, Write};
@@ -142,7 +145,9 @@ fn files_are_seen_as_they_are() {
         std::os::unix::fs::symlink("plain", at("link")).expect("linked");
         std::os::unix::fs::symlink("nowhere\n", at("dangling")).expect("linked");
         let odd = at("new\nline $x `y` 'z' \\");
-        let both = |path: String| Ask::File(FileAsk { path, follow: true, digest: true, content: true });
+        let both = |path: String| {
+            Ask::File(FileAsk { path, follow: true, digest: true, content: Content::Whole, user: None })
+        };
         let asks = vec![
             both(at("plain")),
             both(at("nul")),
@@ -620,7 +625,7 @@ proptest! {
         for shell in shells() {
             let dir = tempfile::tempdir().expect("a directory");
             let path = format!("{}/{name}", text(dir.path()));
-            let content = Ask::File(FileAsk { path: path.clone(), follow: true, digest: true, content: true });
+            let content = Ask::File(FileAsk { path: path.clone(), follow: true, digest: true, content: Content::Whole, user: None });
             let said = Ask::sh(format!("printf '%s' {}", ishprov::shell::quote(&word)));
             let frame = Frame { items: vec![
                 Item::act([

@@ -83,35 +83,23 @@ impl Unit {
 
     /// The same for a call that was taken out of the unit.
     pub fn asks_of(&self, call: &dyn Call) -> Vec<(Ask, Ask)> {
-        let sent = |ask: &Ask| match ask {
-            Ask::Sh { script, user: None } if self.user.is_some() => {
-                Ask::Sh { script: script.clone(), user: self.user.clone() }
-            }
-            other => other.clone(),
-        };
         call.probe()
             .into_iter()
             .filter(|ask| !matches!(ask, Ask::Local(_)))
-            .map(|ask| (sent(&ask), ask))
-            .map(|(sent, ask)| (ask, sent))
+            .map(|ask| (ask.clone(), ask.by(self.user.as_deref())))
             .collect()
     }
 
     /// A module's actions as they are sent: account and environment filled in.
     pub fn dress(&self, actions: Vec<Action>) -> Vec<Action> {
-        let dressed = actions.into_iter().map(|action| match action {
+        let dressed = actions.into_iter().map(|action| match action.by(self.user.as_deref()) {
             Action::Run(mut run) => {
-                run.user = run.user.or_else(|| self.user.clone());
                 let mut environment = self.environment.clone();
                 environment.append(&mut run.environment);
                 run.environment = environment;
                 Action::Run(run)
             }
-            Action::Put(mut put) => {
-                put.owner = put.owner.or_else(|| self.user.clone());
-                Action::Put(put)
-            }
-            other => other,
+            action @ (Action::Put(_) | Action::Local(_) | Action::Reconnect { .. }) => action,
         });
         dressed.collect()
     }

@@ -1,8 +1,8 @@
 //! Debian and Ubuntu packages.
 //!
 //! `name` is one package, a list, or names separated by commas. `nginx=1.22.*` wants a version (wildcards work),
-//! `nginx/bookworm-backports` a release. `state: present` does nothing where any version (or a package that
-//! provides the name) is installed; `latest` installs the candidate where it is newer. All names of a task are
+//! `nginx/bookworm-backports` a release. `state: present` does nothing where any version is installed, or a package that
+//! provides a name which no package has itself; `latest` installs the candidate where it is newer. All names of a task are
 //! handled by one call of `apt-get`, which asks nothing, keeps changed configuration files, waits `lock_timeout`
 //! seconds for another package manager, and restarts no service by needrestart.
 //!

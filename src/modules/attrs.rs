@@ -4,7 +4,7 @@ use super::args::Args;
 use super::mode::Mode;
 use super::{Change, Kind, Param};
 use crate::diag::Fault;
-use crate::shell::{Account, Action, Answers, Ask, FileState, GroupEntry, quote};
+use crate::shell::{Account, Action, Answers, Ask, FileState, Follow, GroupEntry, quote};
 
 /// Wanted mode, owner and group; `None` leaves what is found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -156,26 +156,50 @@ impl Attrs {
         changes
     }
 
-    /// `chown` and `chmod`, in the order that does not lose setuid bits. `on_link` changes a link, not its target.
-    pub fn actions(&self, path: &str, diff: &AttrDiff, on_link: bool) -> Vec<Action> {
-        let mut actions = Vec::new();
-        let path = quote(path);
-        let chown = if on_link { "chown -h" } else { "chown" };
+    /// `chown` and `chmod`, in the order that does not lose setuid bits. A link that is meant itself has no mode.
+    pub fn actions(&self, path: &str, diff: &AttrDiff, follow: Follow) -> Vec<Action> {
         let owner = diff.uid.and(self.owner.as_deref());
         let group = diff.gid.and(self.group.as_deref());
-        match (owner, group) {
-            (Some(owner), Some(group)) => {
-                actions.push(Action::sh(format!("{chown} {}:{} {path}", quote(owner), quote(group))));
-            }
-            (Some(owner), None) => actions.push(Action::sh(format!("{chown} {} {path}", quote(owner)))),
-            (None, Some(group)) => actions.push(Action::sh(format!("{chown} :{} {path}", quote(group)))),
-            (None, None) => {}
-        }
-        if let Some((before, after)) = diff.mode.filter(|_| !on_link) {
-            actions.push(Action::sh(format!("chmod {} {path}", chmod_digits(before, after))));
+        let mut actions: Vec<Action> =
+            whose(owner, group).map(|whose| change_owner(path, &whose, follow)).into_iter().collect();
+        if let Some((before, after)) = diff.mode {
+            actions.push(change_mode(path, &chmod_digits(before, after), follow));
         }
         actions
     }
+
+    /// Owner and group of something just made.
+    pub fn give(&self, path: &str) -> Option<Action> {
+        let whose = whose(self.owner.as_deref(), self.group.as_deref())?;
+        Some(change_owner(path, &whose, Follow::No))
+    }
+}
+
+/// Owner and group as `chown` takes them.
+fn whose(owner: Option<&str>, group: Option<&str>) -> Option<String> {
+    match (owner, group) {
+        (None, None) => None,
+        (Some(owner), None) => Some(owner.to_owned()),
+        (owner, Some(group)) => Some(format!("{}:{group}", owner.unwrap_or_default())),
+    }
+}
+
+/// Gives what stands at a path to `whose`, by a path that may be another's by now.
+pub fn change_owner(path: &str, whose: &str, follow: Follow) -> Action {
+    let (path, whose) = (quote(path), quote(whose));
+    Action::files(format!("i_chown {} {whose} {path}", follow.word()), format!("chown {whose} {path}"))
+}
+
+/// The mode of what stands at a path, likewise.
+pub fn change_mode(path: &str, digits: &str, follow: Follow) -> Action {
+    let path = quote(path);
+    Action::files(format!("i_chmod {} {digits} {path}", follow.word()), format!("chmod {digits} {path}"))
+}
+
+/// A folder and the missing ones above it, with the usual mode.
+pub fn make_folders(path: &str) -> Action {
+    let path = quote(path);
+    Action::files(format!("i_mkdirs 0755 {path}"), format!("mkdir -p -m 0755 {path}"))
 }
 
 impl AttrDiff {

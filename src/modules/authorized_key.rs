@@ -1,7 +1,9 @@
 //! Public keys that may log in as an account.
 //!
 //! Keys are known by their type and body: one that is there with other options or another comment is replaced.
-//! `exclusive` removes all other keys. The folder `.ssh` is made for the account, readable by it alone.
+//! `exclusive` removes all other keys. The folder `.ssh` is made for the account, readable by it alone. A symbolic
+//! link in the place of the file is replaced by a file; one that leads to what is not the account's own is not even
+//! read.
 //!
 //! EXAMPLES
 //! - name: Ada may come in
@@ -14,11 +16,15 @@
 //!     key: "{{ backup_public_key }}"
 //!     key_options: command="/usr/local/bin/backup",restrict
 
+use super::content::sha256;
 use super::user::account_name;
 use super::{Args, Change, Kind, Module, Nature, Param, Spec, Verdict, attrs};
 use crate::diag::Fault;
-use crate::shell::{Account, Action, Answers, Ask, Output, Put, quote};
+use crate::shell::{Account, Action, Answers, Ask, Follow, Output, Over, Put, quote};
 use serde_json::{Map, Value};
+
+/// Bytes of a file of keys: room for thousands. The account could else have any amount read.
+const MOST: u32 = 1 << 20;
 
 /// The module `authorized_key`.
 pub struct AuthorizedKey;
@@ -50,6 +56,8 @@ pub struct Found {
     /// Whether the folder is there, and its mode and owner.
     folder: Option<(u32, u32)>,
     text: Option<String>,
+    /// A link stands in the file's place.
+    link: bool,
 }
 
 /// What is to be done.
@@ -132,7 +140,8 @@ impl Module for AuthorizedKey {
         if !output.success() {
             return Err(Fault::task(format!("the keys cannot be read: {}", output.error_text().trim())));
         }
-        let text = output.text();
+        let text = String::from_utf8(output.stdout.clone())
+            .map_err(|_| Fault::task("the file of keys is not UTF-8 text"))?;
         let (head, rest) = text.split_once('\n').unwrap_or((&text, ""));
         let (mark, content) = rest.split_once('\n').unwrap_or((rest, ""));
         let folder = head
@@ -143,7 +152,8 @@ impl Module for AuthorizedKey {
             account,
             path: params.path.clone().unwrap_or_else(|| format!("{home}/.ssh/authorized_keys")),
             folder,
-            text: (mark == "file").then(|| content.to_owned()),
+            text: matches!(mark, "file" | "link").then(|| content.to_owned()),
+            link: matches!(mark, "link" | "strange"),
         })
     }
 
@@ -158,7 +168,7 @@ impl Module for AuthorizedKey {
         };
         let before = found.text.as_deref().unwrap_or_default();
         let after = params.edit(before);
-        let changed = after != before;
+        let changed = after != before || found.link && params.present;
         let wrong =
             found.folder.is_none_or(|(mode, uid)| mode & 0o022 != 0 || (uid != account.uid && uid != 0));
         let make_folder = params.manage_dir && params.present && wrong;
@@ -183,15 +193,26 @@ impl Module for AuthorizedKey {
         let Some(account) = &found.account else { return Vec::new() };
         let mut actions = Vec::new();
         if diff.make_folder {
-            let folder = quote(parent(&found.path));
+            let folder = parent(&found.path);
+            let (path, above) = (quote(folder), quote(parent(folder)));
+            if found.folder.is_none() {
+                actions.push(Action::files(
+                    format!("i_mkdirs 0755 {above} && i_mkdir 0700 {path}"),
+                    format!("mkdir -m 0700 {path}"),
+                ));
+            }
             let ids = format!("{}:{}", account.uid, account.gid);
-            actions.push(Action::sh(format!(
-                "mkdir -p {folder} && chown {ids} {folder} && chmod 0700 {folder}"
-            )));
+            actions.push(attrs::change_owner(folder, &ids, Follow::Own));
+            actions.push(attrs::change_mode(folder, "0700", Follow::Own));
         }
         if let Some(text) = &diff.text {
             let mut put = Put::new(&found.path, text.as_bytes());
-            if found.text.is_none() {
+            put.follow = Follow::No;
+            put.over = match &found.text {
+                Some(text) if !found.link => Over::Digest(sha256(text.as_bytes())),
+                _ => Over::Nothing,
+            };
+            if found.text.is_none() || found.link {
                 put.mode = Some(0o600);
                 put.owner = Some(account.uid.to_string());
                 put.group = Some(account.gid.to_string());
@@ -210,7 +231,8 @@ impl Module for AuthorizedKey {
 }
 
 impl Params {
-    /// First line: mode and owner of the folder, or nothing. Second: `file` or nothing. Then the file.
+    /// First line: mode and owner of the folder, or nothing. Second: `file`, `link`, `strange` (a link to what is not
+    /// its maker's own), or nothing. Then the file.
     fn ask(&self) -> Ask {
         let file = match &self.path {
             Some(path) => format!("f={}", quote(path)),
@@ -224,7 +246,15 @@ impl Params {
         Ask::sh(format!(
             "{file}\n\
              if [ -d \"${{f%/*}}\" ]; then stat -L -c '%a %u' \"${{f%/*}}\"; else echo; fi\n\
-             if [ -f \"$f\" ]; then echo file; cat \"$f\"; fi"
+             what=file\n\
+             if [ -L \"$f\" ]; then\n\
+             what=link whose=$(stat -c %u \"$f\")\n\
+             case $whose in 0|\"$(stat -L -c %u \"$f\" 2>/dev/null)\") ;; *) echo strange; exit 0;; esac\n\
+             fi\n\
+             [ -f \"$f\" ] || exit 0\n\
+             size=$(stat -L -c %s \"$f\")\n\
+             [ \"$size\" -le {MOST} ] || {{ echo \"$f has $size bytes, and keys of more than {MOST} bytes are not read\" >&2; exit 1; }}\n\
+             echo $what; head -c {MOST} \"$f\""
         ))
     }
 

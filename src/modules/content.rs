@@ -4,7 +4,10 @@ use super::args::Args;
 use super::attrs::{self, AttrDiff, Attrs, Ids};
 use super::{Change, Kind, Param, Verdict};
 use crate::diag::Fault;
-use crate::shell::{Action, Answers, Ask, FileAsk, FileKind, FileState, LocalAsk, Put, quote};
+use crate::shell::{
+    Action, Answers, Ask, Content, FileAsk, FileKind, FileState, Follow, LocalAsk, Over, Put, SMALL_BYTES,
+    quote,
+};
 use aws_lc_rs::digest;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -20,9 +23,6 @@ pub const VALIDATE: Param = Param::new(
     "A command that must succeed on the new file before it takes the place; `%s` is its path",
 );
 
-/// Differences of longer texts are shown by their digests.
-const SHOWN_BYTES: usize = 1 << 20;
-
 /// A file to write, and how.
 #[derive(Debug)]
 pub struct Target {
@@ -32,12 +32,12 @@ pub struct Target {
     pub attrs: Attrs,
     backup: bool,
     validate: Option<String>,
-    /// Whether a link at the path is kept and what it points at is written.
-    pub follow: bool,
+    /// What a link at the path means.
+    pub follow: Follow,
     /// Whether a missing folder above is made.
     pub make_folder: bool,
-    /// Whether the digest is enough to tell whether the content differs.
-    pub by_digest: bool,
+    /// Whether the new content is made of what is there; else the digest tells whether it differs.
+    pub edits: bool,
 }
 
 /// What was found.
@@ -74,19 +74,25 @@ impl Target {
             attrs: Attrs::decode(args)?,
             backup,
             validate,
-            follow: true,
+            follow: Follow::Own,
             make_folder: false,
-            by_digest: false,
+            edits: true,
         })
     }
 
     fn ask(&self) -> Ask {
         Ask::File(FileAsk {
             path: self.path.clone(),
-            follow: self.follow,
-            digest: self.by_digest,
-            content: !self.by_digest,
+            follow: self.follows(),
+            digest: !self.edits,
+            // Of what is replaced as a whole, enough to show the difference.
+            content: if self.edits { Content::Whole } else { Content::Small },
+            user: None,
         })
+    }
+
+    fn follows(&self) -> bool {
+        self.follow != Follow::No
     }
 
     fn real_ask(&self) -> Ask {
@@ -97,7 +103,7 @@ impl Target {
     pub fn asks(&self) -> Vec<Ask> {
         let mut asks = vec![self.ask()];
         asks.extend(self.attrs.asks());
-        if self.follow {
+        if self.follows() {
             asks.push(self.real_ask());
         }
         if self.make_folder {
@@ -113,7 +119,7 @@ impl Target {
     pub fn seen(&self, answers: &Answers) -> Result<Seen, Fault> {
         let file = answers.file(&self.ask())?.clone();
         let mut real = self.path.clone();
-        if self.follow {
+        if self.follows() {
             let output = answers.output(&self.real_ask())?;
             let text = output.text();
             let text = text.strip_suffix('\n').unwrap_or(&text);
@@ -133,7 +139,7 @@ impl Target {
     pub fn check(&self, seen: &Seen, param: &str) -> Result<(), Fault> {
         let what = match seen.file.kind {
             FileKind::Absent | FileKind::File => return Ok(()),
-            FileKind::Link if !self.follow => return Ok(()),
+            FileKind::Link if !self.follows() => return Ok(()),
             FileKind::Directory => "a folder",
             FileKind::Link | FileKind::Other => "no regular file",
         };
@@ -191,7 +197,10 @@ impl Target {
                 FileKind::File => seen.file.content.as_deref()?,
                 _ => &[],
             };
-            if before.len().max(content.len()) > SHOWN_BYTES || before.contains(&0) || content.contains(&0) {
+            if before.len().max(content.len()) as u64 > SMALL_BYTES
+                || before.contains(&0)
+                || content.contains(&0)
+            {
                 return None;
             }
             Some((std::str::from_utf8(before).ok()?, std::str::from_utf8(content).ok()?))
@@ -211,7 +220,7 @@ impl Target {
     /// How to do it.
     pub fn actions(&self, seen: &Seen, edit: &Edit) -> Vec<Action> {
         let Some(content) = &edit.content else {
-            return self.attrs.actions(&seen.real, &edit.attrs, false);
+            return self.attrs.actions(&self.path, &edit.attrs, self.follow);
         };
         let replaces = seen.file.kind == FileKind::File;
         let mode = match (&self.attrs.mode, replaces) {
@@ -220,17 +229,28 @@ impl Target {
             (_, false) => Some(self.attrs.new_mode(false)),
         };
         let missing = seen.folder == Some(FileKind::Absent);
-        let folder = missing.then(|| Action::argv(["mkdir", "-p", "-m", "0755", above(&self.path)]));
+        let folder = missing.then(|| attrs::make_folders(above(&self.path)));
         let put = Action::Put(Put {
-            path: seen.real.clone(),
+            path: self.path.clone(),
             content: content.clone(),
             mode,
             owner: self.attrs.owner.clone(),
             group: self.attrs.group.clone(),
             backup: seen.now.filter(|_| seen.file.exists()).map(ending),
             validate: self.validate.clone(),
+            follow: self.follow,
+            over: self.over(&seen.file),
+            user: None,
         });
         folder.into_iter().chain([put]).collect()
+    }
+
+    fn over(&self, file: &FileState) -> Over {
+        match &file.content {
+            _ if !self.edits => Over::Anything,
+            Some(content) => Over::Digest(sha256(content)),
+            None => Over::Nothing,
+        }
     }
 
     /// What `register` keeps of the file.
@@ -293,9 +313,6 @@ pub struct DestSeen {
     folder: (String, FileKind),
 }
 
-/// Content above this size is compared by digest, so that the old content need not travel.
-const BY_DIGEST_BYTES: usize = 64 << 10;
-
 impl Dest {
     /// `name` is the file's name on the control machine, when it has one.
     pub fn decode(args: &Args, name: Option<&str>, content: Vec<u8>) -> Result<Self, Fault> {
@@ -311,8 +328,8 @@ impl Dest {
         }
         let target = |path: String| {
             let mut target = Target::decode(path, args)?;
-            target.follow = args.bool("follow").unwrap_or(false);
-            target.by_digest = content.len() > BY_DIGEST_BYTES;
+            target.follow = if args.bool("follow") == Some(true) { Follow::Any } else { Follow::No };
+            target.edits = false;
             Ok::<_, Fault>(target)
         };
         let inside = match name.map(|name| name.rsplit_once('/').map_or(name, |(_, name)| name)) {
@@ -384,8 +401,7 @@ impl Dest {
     /// How to do it.
     pub fn actions(&self, seen: &DestSeen, edit: &Edit) -> Vec<Action> {
         let (folder, kind) = &seen.folder;
-        let missing =
-            (*kind == FileKind::Absent).then(|| Action::argv(["mkdir", "-p", "-m", "0755", folder]));
+        let missing = (*kind == FileKind::Absent).then(|| attrs::make_folders(folder));
         missing.into_iter().chain(self.target(seen.into).actions(&seen.file, edit)).collect()
     }
 

@@ -9,11 +9,12 @@
 //! - name: The same, in a file of its own
 //!   cron: {name: base backup, cron_file: pg-backup, user: postgres, special_time: daily, job: /usr/local/bin/backup}
 
+use super::content::sha256;
 use super::lineinfile::bare;
 use super::user::account_name;
 use super::{Args, Change, Kind, Module, Nature, Param, Spec, Verdict};
 use crate::diag::Fault;
-use crate::shell::{Action, Answers, Ask, Put, Run, quote};
+use crate::shell::{Action, Answers, Ask, Over, Put, Run, quote};
 
 /// The module `cron`.
 pub struct Cron;
@@ -22,7 +23,8 @@ pub struct Cron;
 #[derive(Debug)]
 pub struct Params {
     name: String,
-    user: String,
+    /// The account whose table it is; who runs the task when not given.
+    user: Option<String>,
     /// A file of `/etc/cron.d`; the account's crontab otherwise.
     file: Option<String>,
     /// The job's line; `None` removes it.
@@ -54,7 +56,7 @@ impl Module for Cron {
             Param::new("job", Kind::Str, "The command").aliases(&["value"]),
             Param::new("state", Kind::Choice(&["present", "absent"]), "Whether the job shall be there")
                 .default("present"),
-            Param::new("user", Kind::Str, "Whose job it is").default("root"),
+            Param::new("user", Kind::Str, "Whose job it is").default("who runs the task; root in a file"),
             Param::new("minute", Kind::Str, "0-59, *, */5, 1,2").default("*"),
             Param::new("hour", Kind::Str, "0-23, *, */2").default("*"),
             Param::new("day", Kind::Str, "Of the month: 1-31, *").aliases(&["dom"]).default("*"),
@@ -76,10 +78,7 @@ impl Module for Cron {
 
     fn decode(args: &Args) -> Result<Params, Fault> {
         let name = args.required("name");
-        let user = match args.has("user") {
-            true => account_name(args, "user")?,
-            false => "root".to_owned(),
-        };
+        let user = args.has("user").then(|| account_name(args, "user")).transpose()?;
         for text in ["name", "job", "minute", "hour", "day", "month", "weekday"] {
             if args.str(text).is_some_and(|value| value.contains('\n')) {
                 return Err(Fault::param(text, format!("`{text}` is one line")));
@@ -109,7 +108,10 @@ impl Module for Cron {
                     None => fields.map(|field| args.str(field).unwrap_or_else(|| "*".to_owned())).join(" "),
                 };
                 let off = if args.bool("disabled") == Some(true) { "#" } else { "" };
-                let whose = if file.is_some() { format!("{user} ") } else { String::new() };
+                let whose = match (&file, &user) {
+                    (Some(_), user) => format!("{} ", user.as_deref().unwrap_or("root")),
+                    (None, _) => String::new(),
+                };
                 Some(format!("{off}{time} {whose}{job}"))
             }
         };
@@ -121,14 +123,25 @@ impl Module for Cron {
     }
 
     fn state(params: &Params, answers: &Answers) -> Result<Table, Fault> {
-        let known_user = answers.accounts(&Ask::Accounts)?.iter().any(|account| account.name == params.user);
+        let mut accounts = answers.accounts(&Ask::Accounts)?.iter();
+        let known_user =
+            params.user.as_ref().is_none_or(|user| accounts.any(|account| account.name == *user));
         let text = match &params.file {
-            Some(_) => answers.text(&params.ask())?,
+            Some(path) => match answers.file(&params.ask())?.content.clone().map(String::from_utf8) {
+                Some(Err(_)) => {
+                    return Err(Fault::param("cron_file", format!("`{path}` is not UTF-8 text")));
+                }
+                text => text.and_then(Result::ok),
+            },
             None => {
                 let output = answers.output(&params.ask())?;
                 match output.status {
                     0 => Some(output.text()),
-                    1 => None,
+                    1 if no_table(&output.error_text()) => None,
+                    1 => {
+                        let why = output.error_text();
+                        return Err(Fault::task(format!("the crontab cannot be read: {}", why.trim())));
+                    }
                     _ => {
                         return Err(Fault::task("there is no `crontab` on the host")
                             .healed_by(&["apt"])
@@ -142,12 +155,10 @@ impl Module for Cron {
 
     fn diff(params: &Params, table: &Table) -> Result<Verdict<String>, Fault> {
         if !table.known_user && params.line.is_some() {
-            return Err(Fault::param("user", format!("no such account `{}` on the host", params.user))
+            let user = params.user.as_deref().unwrap_or_default();
+            return Err(Fault::param("user", format!("no such account `{user}` on the host"))
                 .healed_by(&["user", "apt"])
-                .hint(format!(
-                    "a `user` task before this one can create it: `user: {{name: {}}}`",
-                    params.user
-                )));
+                .hint(format!("a `user` task before this one can create it: `user: {{name: {user}}}`")));
         }
         let before = table.text.as_deref().unwrap_or_default();
         let after = params.edit(before);
@@ -159,7 +170,10 @@ impl Module for Cron {
     }
 
     fn show(params: &Params, table: &Table, after: &String) -> Vec<Change> {
-        let name = params.file.clone().unwrap_or_else(|| format!("crontab of {}", params.user));
+        let name = params.file.clone().unwrap_or_else(|| match &params.user {
+            Some(user) => format!("crontab of {user}"),
+            None => "crontab".to_owned(),
+        });
         vec![Change::text(name, table.text.clone().unwrap_or_default(), after)]
     }
 
@@ -167,14 +181,20 @@ impl Module for Cron {
         match &params.file {
             Some(path) => {
                 let mut put = Put::new(path, after.as_bytes());
+                put.over = match &table.text {
+                    Some(text) => Over::Digest(sha256(text.as_bytes())),
+                    None => Over::Nothing,
+                };
                 if table.text.is_none() {
                     put.mode = Some(0o644);
                 }
                 vec![Action::Put(put)]
             }
             None => {
-                let run = Run::new(format!("crontab -u {} -", quote(&params.user)));
-                vec![Action::Run(run.stdin(after.as_bytes()))]
+                let run = Run::new(format!("{}crontab \"$@\" -", params.whose()));
+                let user = params.user.as_deref().map(|user| format!("-u {} ", quote(user)));
+                let shown = format!("crontab {}-", user.unwrap_or_default());
+                vec![Action::Run(run.shown(shown).stdin(after.as_bytes()))]
             }
         }
     }
@@ -185,12 +205,18 @@ impl Params {
     fn ask(&self) -> Ask {
         match &self.file {
             Some(path) => Ask::content(path),
-            None => {
-                let user = quote(&self.user);
-                Ask::sh(format!(
-                    "command -v crontab >/dev/null || exit 127; crontab -u {user} -l 2>/dev/null"
-                ))
-            }
+            None => Ask::sh(format!(
+                "command -v crontab >/dev/null || exit 127; {}LC_ALL=C crontab \"$@\" -l",
+                self.whose()
+            )),
+        }
+    }
+
+    /// The words for another account's table: only root may say whose it is, even of its own.
+    fn whose(&self) -> String {
+        match self.user.as_deref().map(quote) {
+            Some(user) => format!("set -- -u {user}; [ \"$(id -un)\" != {user} ] || set --; "),
+            None => "set --; ".to_owned(),
         }
     }
 
@@ -217,4 +243,9 @@ impl Params {
         }
         lines.iter().map(|line| format!("{line}\n")).collect()
     }
+}
+
+/// `crontab` answers 1 for an account without a table, and for everything that goes wrong.
+fn no_table(said: &str) -> bool {
+    said.trim().is_empty() || said.contains("no crontab for") || said.contains("No such file")
 }

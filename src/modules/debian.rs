@@ -266,17 +266,24 @@ pub fn simulated(answer: &str) -> Vec<Touched> {
     lines.collect()
 }
 
-/// Installed packages that provide one of the names; prints nothing in the usual case, at the price of two greps.
+/// Installed packages that provide one of the names, and behind them what apt knows of the names: one that it could
+/// install is a package of its own, whoever provides it too. Prints nothing in the usual case, at the price of two
+/// greps.
 pub fn provided(names: &[&str]) -> String {
     let patterns = names.iter().map(|name| format!("-e {}", quote(name))).collect::<Vec<_>>().join(" ");
     format!(
         "grep -F {patterns} /var/lib/dpkg/status 2>/dev/null | grep -q '^Provides:' || exit 0\n\
-         dpkg-query -W -f '${{db:Status-Abbrev}}|${{Package}}|${{Provides}}\\n' | grep -F {patterns}\n:"
+         dpkg-query -W -f '${{db:Status-Abbrev}}|${{Package}}|${{Provides}}\\n' | grep -F {patterns}\n\
+         LC_ALL=C apt-cache policy {} 2>/dev/null\n:",
+        join(names)
     )
 }
 
-/// The installed package that provides `name`.
+/// The installed package that provides `name`; none for the name of a real package.
 pub fn provider<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
+    if candidates(answer).contains_key(name) {
+        return None;
+    }
     answer.lines().find_map(|line| {
         let mut fields = line.splitn(3, '|');
         let (status, package, provides) = (fields.next()?, fields.next()?, fields.next()?);
@@ -351,6 +358,10 @@ mod tests {
         assert_eq!(provider(provides, "mail-transport-agent"), Some("exim4"));
         assert_eq!(provider(provides, "awk"), Some("mawk"));
         assert_eq!(provider(provides, "mail"), None);
+        let real = format!(
+            "{provides}awk:\n  Installed: (none)\n  Candidate: 1.0\nmail-transport-agent:\n  Candidate: (none)\n"
+        );
+        assert_eq!((provider(&real, "awk"), provider(&real, "mail-transport-agent")), (None, Some("exim4")));
         assert_eq!(provider("rc |postfix|mail-transport-agent", "mail-transport-agent"), None);
     }
 }

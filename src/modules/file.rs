@@ -21,10 +21,10 @@
 //! - name: Gone
 //!   file: {path: /etc/motd.old, state: absent}
 
-use super::attrs::{self, AttrDiff, Attrs, Ids, chmod_digits};
+use super::attrs::{self, AttrDiff, Attrs, Ids, change_mode, chmod_digits};
 use super::{Args, Change, Kind, Module, Nature, Param, Spec, Verdict};
 use crate::diag::Fault;
-use crate::shell::{Action, Answers, Ask, FileKind, FileState, Output, join, quote};
+use crate::shell::{Action, Answers, Ask, FileKind, FileState, Follow, Output, quote};
 use serde_json::{Map, Value};
 
 /// The module `file`.
@@ -40,6 +40,8 @@ pub struct Params {
     recurse: bool,
     force: bool,
     follow: bool,
+    /// `follow: true` stands in the task.
+    follow_any: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,6 +158,7 @@ impl Module for File {
             recurse: args.bool("recurse").unwrap_or(false),
             force: args.bool("force").unwrap_or(false),
             follow: args.bool("follow").unwrap_or(true),
+            follow_any: args.bool("follow") == Some(true),
             path,
         };
         match state {
@@ -321,49 +324,52 @@ impl Module for File {
         let path = quote(&params.path);
         let attrs = &params.attrs;
         match diff {
-            Diff::Remove => vec![Action::sh(format!("rm -rf {path}"))],
+            Diff::Remove => vec![Action::files(format!("i_remove {path}"), format!("rm -rf {path}"))],
             Diff::Folders(missing) => {
-                let folders = join(missing);
-                let mut actions =
-                    vec![Action::sh(format!("mkdir -m {:04o} {folders}", attrs.new_mode(true)))];
-                actions.extend(give(attrs, &folders));
-                // A setgid bit above is inherited, and `chown` may clear one: the mode is set once more.
-                if attrs.owner.is_some() || attrs.group.is_some() || attrs.mode.is_some() {
-                    let mode = attrs.new_mode(true);
+                let mode = attrs.new_mode(true);
+                let one = |folder: &String| {
+                    let path = quote(folder);
+                    let made = Action::files(
+                        format!("i_mkdir {mode:04o} {path}"),
+                        format!("mkdir -m {mode:04o} {path}"),
+                    );
+                    let mut actions: Vec<Action> = std::iter::once(made).chain(attrs.give(folder)).collect();
+                    // A setgid bit above is inherited, and `chown` may clear one: the mode is set once more.
                     if mode & 0o6000 != 0 {
-                        actions.push(Action::sh(format!("chmod {mode:04o} {folders}")));
+                        actions.push(change_mode(folder, &format!("{mode:04o}"), Follow::No));
                     }
-                }
-                actions
+                    actions
+                };
+                missing.iter().flat_map(one).collect()
             }
             Diff::Touch => {
                 let mode = attrs.new_mode(false);
-                // The redirection never empties a file that came to be meanwhile.
-                let mut actions =
-                    vec![Action::sh(format!("(umask 077; : >> {path}) && chmod {mode:04o} {path}"))];
-                actions.extend(give(attrs, &path));
+                let made = Action::files(
+                    format!("i_touch {mode:04o} {path}"),
+                    format!("touch {path}, mode {mode:04o}"),
+                );
+                let mut actions: Vec<Action> =
+                    std::iter::once(made).chain(attrs.give(&params.path)).collect();
+                if mode & 0o6000 != 0 && actions.len() > 1 {
+                    actions.push(change_mode(&params.path, &format!("{mode:04o}"), Follow::No));
+                }
                 actions
             }
             Diff::Link(target) => {
                 let mut actions = Vec::new();
                 let src = params.src.as_deref().unwrap_or_default();
                 if found.at.target.as_deref() != Some(src) {
-                    let (folder, name) = params.path.rsplit_once('/').unwrap_or(("", &params.path));
-                    let staged = quote(&format!("{folder}/.{name}.ishprov"));
-                    let clear = match found.at.kind {
-                        FileKind::Directory => format!("rmdir {path} && "),
-                        _ => String::new(),
-                    };
                     let src = quote(src);
-                    actions
-                        .push(Action::sh(format!("{clear}ln -sfn {src} {staged} && mv -fT {staged} {path}")));
+                    actions.push(Action::files(
+                        format!("i_symlink {src} {path}"),
+                        format!("ln -sfn {src} {path}"),
+                    ));
                 }
-                actions.extend(attrs.actions(&params.path, target, !params.follow));
+                actions.extend(attrs.actions(&params.path, target, params.follows()));
                 actions
             }
             Diff::Attrs(top, below) => {
-                let on_link = found.at.kind == FileKind::Link && !params.follow;
-                let mut actions = attrs.actions(&params.path, top, on_link);
+                let mut actions = attrs.actions(&params.path, top, params.follows());
                 actions.extend(descend(params, found, below));
                 actions
             }
@@ -388,6 +394,15 @@ impl Module for File {
 }
 
 impl Params {
+    /// What a link at the path means.
+    fn follows(&self) -> Follow {
+        match (self.follow, self.follow_any) {
+            (_, true) => Follow::Any,
+            (true, false) => Follow::Own,
+            (false, false) => Follow::No,
+        }
+    }
+
     fn makes_folders(&self) -> bool {
         self.state == Some(State::Directory) || (self.state.is_none() && self.recurse)
     }
@@ -520,29 +535,22 @@ fn descend(params: &Params, found: &Found, below: &Descent) -> Vec<Action> {
         ),
     ] {
         if let (1.., Some(id), Some(wanted)) = (count, id, wanted) {
-            let script = format!("find {path}/ -mindepth 1 ! {flag} {id} -exec chown -h {wanted} {{}} +");
-            actions.push(Action::sh(script));
+            // -execdir: from within each folder, whatever its path may mean by now.
+            let find = format!("-mindepth 1 ! {flag} {id}");
+            actions.push(Action::files(
+                format!("i_enter {path} && find . {find} -execdir chown -h {wanted} {{}} +"),
+                format!("find {path} {find} -exec chown -h {wanted} {{}} +"),
+            ));
         }
     }
     for (kind, before, after, _) in &below.modes {
         let digits = chmod_digits(*before, *after);
-        actions.push(Action::sh(format!(
-            "find {path}/ -mindepth 1 -type {kind} -perm {before:04o} -exec chmod {digits} {{}} +"
-        )));
+        actions.push(Action::files(
+            format!("i_modes {kind} {before:04o} {digits} {path}"),
+            format!("find {path} -mindepth 1 -type {kind} -perm {before:04o} -exec chmod {digits} {{}} +"),
+        ));
     }
     actions
-}
-
-/// Owner and group for something just made; `paths` is quoted.
-fn give(attrs: &Attrs, paths: &str) -> Option<Action> {
-    let whose = match (&attrs.owner, &attrs.group) {
-        (None, None) => return None,
-        (Some(owner), None) => quote(owner),
-        (owner, Some(group)) => {
-            format!("{}:{}", owner.as_deref().map(quote).unwrap_or_default(), quote(group))
-        }
-    };
-    Some(Action::sh(format!("chown {whose} {paths}")))
 }
 
 /// The folders above a path, outermost first, without `/`.

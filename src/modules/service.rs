@@ -4,8 +4,10 @@
 //! `restarted` and `reloaded` always act (use them in handlers), and start a unit that is not running.
 //! A unit that fails to start fails the task with its status and last log lines.
 //!
-//! `enabled` looks at what systemd says of the unit file: a static, generated or indirect unit counts as enabled
-//! and cannot be disabled. A masked unit is refused unless `masked: false` stands beside `state` or `enabled`.
+//! `enabled` looks at what systemd says of the unit file. A static or generated unit counts as enabled and cannot be
+//! disabled (one generated from a script in `/etc/init.d` can); an indirect one is as enabled as the units that it
+//! names in `Also=`. What is enabled or masked until the next boot only (`enabled-runtime` by hand, `masked-runtime`)
+//! is neither enabled nor masked. A masked unit is refused unless `masked: false` stands beside `state` or `enabled`.
 //!
 //! `daemon_reload: true` re-reads unit files only where systemd says that the unit (without `name`: any loaded unit)
 //! has changed on disk, so it costs nothing on a second run.
@@ -55,6 +57,8 @@ pub struct Found {
     unit: UnitState,
     /// Unit files have changed on disk since systemd read them.
     outdated: bool,
+    /// Whether it starts at boot, where the word for its unit file does not tell.
+    at_boot: Option<bool>,
 }
 
 /// What is to be done, in this order.
@@ -148,7 +152,7 @@ impl Module for Service {
 
     fn probe(params: &Params) -> Vec<Ask> {
         let unit = params.unit.iter().cloned().map(Ask::Unit);
-        unit.chain(params.daemon_reload.then(|| outdated(params))).collect()
+        unit.chain(params.daemon_reload.then(|| outdated(params))).chain(at_boot(params)).collect()
     }
 
     fn state(params: &Params, answers: &Answers) -> Result<Found, Fault> {
@@ -160,7 +164,16 @@ impl Module for Service {
             false => false,
             true => answers.output(&outdated(params))?.text().lines().any(|line| line.contains("yes")),
         };
-        Ok(Found { unit, outdated })
+        let at_boot = match at_boot(params) {
+            Some(ask) => match answers.output(&ask)?.text().trim() {
+                "" => None,
+                words => {
+                    Some(words.split_whitespace().all(|word| matches!(word, "enabled" | "static" | "alias")))
+                }
+            },
+            None => None,
+        };
+        Ok(Found { unit, outdated, at_boot })
     }
 
     fn diff(params: &Params, found: &Found) -> Result<Verdict<Diff>, Fault> {
@@ -172,14 +185,19 @@ impl Module for Service {
         let mut diff = Diff {
             reexec: params.daemon_reexec,
             reload_units: found.outdated,
-            mask: params.masked.filter(|wanted| *wanted != masked),
+            mask: params.masked.filter(|wanted| match wanted {
+                true => unit.enabled == "masked-runtime" || !masked,
+                false => masked,
+            }),
             ..Diff::default()
         };
         // What a mask hides is not known: after unmasking everything asked for is done.
         let unmask = diff.mask == Some(false);
-        let at_boot = is_enabled(unit);
-        diff.enable = params.enabled.filter(|wanted| unmask || *wanted != at_boot);
-        if params.enabled == Some(false) && !can_disable(unit) && !unmask {
+        let enabled = found.at_boot.unwrap_or_else(|| is_enabled(unit));
+        // Until the next boot it is enabled all the same.
+        let off = !enabled && unit.enabled != "enabled-runtime";
+        diff.enable = params.enabled.filter(|wanted| unmask || if *wanted { !enabled } else { !off });
+        if params.enabled == Some(false) && found.at_boot.is_none() && !can_disable(unit) && !unmask {
             diff.enable = None;
         }
         let runs = matches!(unit.active.as_str(), "active" | "reloading" | "activating");
@@ -226,7 +244,7 @@ impl Module for Service {
         changes
     }
 
-    fn actions(params: &Params, _found: &Found, diff: &Diff) -> Vec<Action> {
+    fn actions(params: &Params, found: &Found, diff: &Diff) -> Vec<Action> {
         let mut actions = Vec::new();
         if diff.reexec {
             actions.push(Action::argv(["systemctl", "daemon-reexec"]));
@@ -236,8 +254,13 @@ impl Module for Service {
         }
         let Some(name) = params.unit.as_deref() else { return actions };
         let run = |verb: &str| Action::argv(["systemctl", verb, "--", name]);
-        actions.extend(diff.mask.filter(|mask| !mask).map(|_| run("unmask")));
-        actions.extend(diff.enable.map(|enable| run(if enable { "enable" } else { "disable" })));
+        // What lies below /run is not found without being asked for.
+        let undo = |verb: &str| match found.unit.enabled.ends_with("-runtime") {
+            true => Action::argv(["systemctl", verb, "--runtime", "--", name]),
+            false => run(verb),
+        };
+        actions.extend(diff.mask.filter(|mask| !mask).map(|_| undo("unmask")));
+        actions.extend(diff.enable.map(|enable| if enable { run("enable") } else { undo("disable") }));
         actions.extend(diff.verb.map(|verb| Action::Run(turn(verb, name, params.no_block))));
         actions.extend(diff.mask.filter(|mask| *mask).map(|_| run("mask")));
         actions
@@ -284,7 +307,6 @@ pub fn with_ending(name: &str) -> String {
     }
 }
 
-/// Whether systemd's picture of the unit, or of any loaded unit, is older than its files.
 /// Whether unit files are newer than what systemd has read. Its own word (`NeedDaemonReload`) goes by a list of folders
 /// that it made at its last reload: a first drop-in of a unit is not in there, so what lies on disk is held against the
 /// time of that reload.
@@ -306,6 +328,23 @@ fn outdated(params: &Params) -> Ask {
              [ /etc/fstab -nt /run/systemd/generator ] && echo fstab=yes\n:"
         )),
     }
+}
+
+/// One word per unit that decides whether the unit starts at boot, where its own unit file does not: those that an
+/// indirect unit names in `Also=`, links that a generator makes at every boot, and what `systemctl` knows of a script in `/etc/init.d`.
+fn at_boot(params: &Params) -> Option<Ask> {
+    let name = params.unit.as_deref().filter(|_| params.enabled.is_some())?;
+    let script = quote(&format!("/etc/init.d/{}", name.strip_suffix(".service").unwrap_or(name)));
+    let name = quote(name);
+    Some(Ask::sh(format!(
+        "case $(systemctl show -p UnitFileState -- {name} 2>/dev/null) in\n\
+         *=indirect) systemctl cat -- {name} | sed -n 's/^Also=//p' | tr ' ' '\\n' | while read -r unit; do\n\
+         [ -z \"$unit\" ] || {{ systemctl is-enabled -- \"$unit\" 2>/dev/null || :; }}; done;;\n\
+         *=enabled-runtime) for link in /run/systemd/generator*/*.wants/{name} /run/systemd/generator*/*.requires/{name}; do\n\
+         [ ! -L \"$link\" ] || {{ echo enabled; break; }}; done;;\n\
+         *=generated) [ ! -x {script} ] || systemctl is-enabled -- {name} 2>/dev/null;;\n\
+         esac\n:"
+    )))
 }
 
 fn refuse(params: &Params, unit: &UnitState, name: &str, masked: bool) -> Result<(), Fault> {
@@ -336,14 +375,12 @@ fn still_masked(param: &str, name: &str) -> Fault {
 }
 
 fn is_enabled(unit: &UnitState) -> bool {
-    matches!(
-        unit.enabled.as_str(),
-        "enabled" | "enabled-runtime" | "static" | "indirect" | "generated" | "alias" | "transient"
-    )
+    // An alias alone is another unit's name: `systemctl enable` refuses it and says so.
+    matches!(unit.enabled.as_str(), "enabled" | "static" | "generated" | "transient")
 }
 
 fn can_disable(unit: &UnitState) -> bool {
-    !matches!(unit.enabled.as_str(), "static" | "indirect" | "generated" | "transient")
+    !matches!(unit.enabled.as_str(), "static" | "generated" | "transient")
 }
 
 fn reason(params: &Params, unit: &UnitState) -> String {

@@ -11,7 +11,7 @@
 
 use super::{Args, Change, Kind, Module, Nature, Param, Spec, Verdict, attrs};
 use crate::diag::Fault;
-use crate::shell::{Action, Answers, Ask, FileAsk, FileKind, FileState, Output};
+use crate::shell::{Action, Answers, Ask, Content, FileAsk, FileKind, FileState, Output};
 use serde_json::{Map, Value, json};
 
 /// The module `stat`.
@@ -156,7 +156,8 @@ impl Params {
             path: self.path.clone(),
             follow: self.follow,
             digest: self.checksum,
-            content: false,
+            content: Content::No,
+            user: None,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! The host's time zone.
 //!
-//! Logs and timers follow it; PostgreSQL's `timezone` and `log_timezone` are settings of their own. `hwclock` is
+//! `/etc/timezone` says it too where there is such a file. Logs and timers follow it; PostgreSQL's `timezone` and `log_timezone` are settings of their own. `hwclock` is
 //! refused: keep the hardware clock in UTC.
 //!
 //! EXAMPLES
@@ -9,14 +9,17 @@
 
 use super::{Args, Change, Kind, Module, Nature, Param, Spec, Verdict};
 use crate::diag::Fault;
-use crate::shell::{Action, Answers, Ask, quote};
+use crate::shell::{Action, Answers, Ask, Put, quote};
 
 /// The module `timezone`.
 pub struct Timezone;
 
 /// What the host has.
 pub struct Found {
+    /// The zone of `/etc/localtime`.
     zone: String,
+    /// The name in `/etc/timezone`, where the host has that file.
+    named: Option<String>,
     /// Its tables know the wanted zone.
     known: bool,
 }
@@ -54,14 +57,19 @@ impl Module for Timezone {
 
     fn state(name: &String, answers: &Answers) -> Result<Found, Fault> {
         let text = answers.output(&ask(name))?.text();
-        let mut lines = text.lines();
-        let link = lines.next().unwrap_or_default();
-        let zone = link.rsplit_once("zoneinfo/").map_or(lines.next().unwrap_or_default(), |(_, zone)| zone);
-        Ok(Found { zone: zone.to_owned(), known: text.lines().any(|line| line == "known") })
+        let said = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        // A copy of the zone's table in the place of a link says the same.
+        let zone = match said("link ").and_then(|link| link.rsplit_once("zoneinfo/")) {
+            Some((_, zone)) => zone,
+            None if said("same").is_some() => name,
+            None => "",
+        };
+        let named = said("named").map(str::to_owned);
+        Ok(Found { zone: zone.to_owned(), named, known: said("known").is_some() })
     }
 
     fn diff(name: &String, found: &Found) -> Result<Verdict<()>, Fault> {
-        if found.zone == *name {
+        if found.zone == *name && found.named.as_ref().is_none_or(|named| named == name) {
             return Ok(Verdict::InState(name.clone()));
         }
         if !found.known {
@@ -73,23 +81,31 @@ impl Module for Timezone {
     }
 
     fn show(name: &String, found: &Found, _diff: &()) -> Vec<Change> {
-        vec![Change::field("time zone", &*found.zone, name)]
+        let zone = (found.zone != *name).then(|| Change::field("time zone", &*found.zone, name));
+        let named = found.named.as_ref().filter(|named| *named != name);
+        let named = named.map(|named| Change::field("/etc/timezone", named, name));
+        zone.into_iter().chain(named).collect()
     }
 
-    fn actions(name: &String, _found: &Found, _diff: &()) -> Vec<Action> {
+    fn actions(name: &String, found: &Found, _diff: &()) -> Vec<Action> {
         let zone = quote(&format!("/usr/share/zoneinfo/{name}"));
-        vec![Action::sh(format!(
-            "ln -sfn {zone} /etc/localtime.new && mv -fT /etc/localtime.new /etc/localtime && \
-             {{ [ ! -e /etc/timezone ] || printf '%s\\n' {} >/etc/timezone; }}",
-            quote(name)
-        ))]
+        let linked = (found.zone != *name).then(|| {
+            Action::files(
+                format!("i_symlink {zone} /etc/localtime"),
+                format!("ln -sfn {zone} /etc/localtime"),
+            )
+        });
+        let named = found.named.as_ref().filter(|named| *named != name);
+        let named = named.map(|_| Action::Put(Put::new("/etc/timezone", format!("{name}\n"))));
+        linked.into_iter().chain(named).collect()
     }
 }
 
 fn ask(name: &str) -> Ask {
     Ask::sh(format!(
-        "readlink /etc/localtime || echo\ncat /etc/timezone 2>/dev/null || echo\n\
-         [ -f {} ] && echo known\n:",
+        "zone={}\necho \"link $(readlink /etc/localtime)\"\n\
+         [ -f /etc/timezone ] && echo \"named $(cat /etc/timezone)\"\n\
+         [ -f \"$zone\" ] && echo known && [ ! -L /etc/localtime ] && cmp -s \"$zone\" /etc/localtime && echo same\n:",
         quote(&format!("/usr/share/zoneinfo/{name}"))
     ))
 }

@@ -42,7 +42,7 @@ use super::tls_record::{Kept, Record};
 use super::{Args, Change, Kind, Module, Nature, Param, Spec, Verdict};
 use crate::diag::Fault;
 use crate::pki::{self, Ca, CertInfo, LeafPolicy};
-use crate::shell::{Action, Answers, Ask, FileKind, FileState, LocalAsk, Output, Put, Secret, quote};
+use crate::shell::{Action, Answers, Ask, FileKind, FileState, Follow, LocalAsk, Output, Put, Secret, quote};
 use base64::Engine;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -422,7 +422,7 @@ impl Module for TlsCert {
             }
             Some((_, None)) => {}
             None => {
-                actions.extend(params.attrs.actions(&params.key_path, &diff.attrs, false));
+                actions.extend(params.attrs.actions(&params.key_path, &diff.attrs, Follow::Own));
                 if let (true, Some(cert)) = (diff.record, &found.cert) {
                     actions.extend(params.record.write(cert));
                 }

@@ -20,7 +20,7 @@ use super::tls;
 use super::{Args, Change, Kind, Module, Nature, Param, Spec, Verdict};
 use crate::diag::Fault;
 use crate::pki::KeyKind;
-use crate::shell::{Action, Answers, Ask, FileState, Output, quote};
+use crate::shell::{Action, Answers, Ask, FileState, Follow, Output, quote};
 use serde_json::{Map, Value, json};
 
 /// The module `tls_key`.
@@ -129,7 +129,7 @@ impl Module for TlsKey {
 
     fn actions(params: &Params, _found: &Found, diff: &Diff) -> Vec<Action> {
         if !diff.make {
-            return params.attrs.actions(&params.path, &diff.attrs, false);
+            return params.attrs.actions(&params.path, &diff.attrs, Follow::Own);
         }
         let algorithm = match params.kind {
             KeyKind::EcdsaP256 => "EC -pkeyopt ec_paramgen_curve:P-256",

@@ -262,11 +262,17 @@ impl Module for User {
                     actions.push(Action::argv(words.chain([params.name.clone()])));
                 }
                 if let Some(home) = home {
-                    let (name, home) = (quote(&params.name), quote(home));
-                    actions.push(Action::sh(format!(
-                        "mkdir -p -m 0755 \"$(dirname {home})\" && cp -rT /etc/skel {home} && \
-                         chown -R {name}:\"$(id -g {name})\" {home} && chmod 0750 {home}"
-                    )));
+                    let (name, path) = (quote(&params.name), quote(home));
+                    let above = quote(home.rsplit_once('/').map_or("", |(above, _)| above));
+                    // Made by root and given away as the last thing, so that nobody else acts in it meanwhile.
+                    actions.push(Action::files(
+                        format!(
+                            "i_mkdirs 0755 {above} && i_mkdir 0700 {path} && i_enter {path} && \
+                             {{ [ ! -d /etc/skel ] || cp -r /etc/skel/. .; }} && \
+                             chown -hR {name}:\"$(id -g {name})\" . && chmod 0750 ."
+                        ),
+                        format!("make {path} from /etc/skel for {name}"),
+                    ));
                 }
                 if *password {
                     actions.extend(params.set_password());

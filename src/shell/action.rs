@@ -41,6 +41,8 @@ pub struct Run {
     pub shown: Option<String>,
     /// Exit statuses that are not a failure.
     pub accept: Vec<i32>,
+    /// The script calls the functions of `files.sh`.
+    pub files: bool,
 }
 
 /// A file to put in place.
@@ -60,7 +62,41 @@ pub struct Put {
     pub backup: Option<String>,
     /// A command run on the staged file before it takes the place; `%s` is its path. A failure keeps the old file.
     pub validate: Option<String>,
+    /// What a symbolic link at the path means.
+    pub follow: Follow,
+    /// What the content was made of: something else in its place is not replaced.
+    pub over: Over,
+    /// Written as this account instead of root.
+    pub user: Option<String>,
 }
+
+/// What a symbolic link at the end of a path means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Follow {
+    /// It is meant itself.
+    No,
+    /// What it points at is meant. A link that another account made to what is not its own is refused.
+    #[default]
+    Own,
+    /// What it points at is meant, whoever made it: the task says so.
+    Any,
+}
+
+/// What a new content is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Over {
+    /// Of nothing that is there.
+    #[default]
+    Anything,
+    /// Of the fact that no file is there.
+    Nothing,
+    /// Of a content with this SHA-256.
+    Digest(String),
+}
+
+/// Exit status of a [`Put`] that found something else than what its content was made of. EX_TEMPFAIL of sysexits.h:
+/// asked again, the answer is another.
+pub const CHANGED_MEANWHILE: i32 = 75;
 
 /// A file to write on the control machine.
 #[derive(Clone, PartialEq, Eq)]
@@ -85,6 +121,33 @@ impl Action {
     pub fn sh(script: impl Into<String>) -> Self {
         Self::Run(Run::new(script))
     }
+
+    /// Runs a script that calls the functions of `files.sh`; `shown` is what a person would have typed.
+    pub fn files(script: impl Into<String>, shown: impl Into<String>) -> Self {
+        Self::Run(Run { files: true, ..Run::new(script).shown(shown) })
+    }
+
+    /// The action as `user` does it; one that names an account already stays as it is.
+    pub fn by(self, user: Option<&str>) -> Self {
+        let named = |own: Option<String>| own.or_else(|| user.map(str::to_owned));
+        match self {
+            Self::Run(run) => Self::Run(Run { user: named(run.user.clone()), ..run }),
+            Self::Put(put) => Self::Put(Put { user: named(put.user.clone()), ..put }),
+            // The control machine has accounts of its own, and a connection is its own proof.
+            Self::Local(_) | Self::Reconnect { .. } => self,
+        }
+    }
+}
+
+impl Follow {
+    /// As the functions of `files.sh` take it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::No => "''",
+            Self::Own => "own",
+            Self::Any => "any",
+        }
+    }
 }
 
 impl Run {
@@ -99,6 +162,7 @@ impl Run {
             timeout: None,
             shown: None,
             accept: vec![0],
+            files: false,
         }
     }
 
@@ -138,6 +202,9 @@ impl Put {
             group: None,
             backup: None,
             validate: None,
+            follow: Follow::Own,
+            over: Over::Anything,
+            user: None,
         }
     }
 }

@@ -42,8 +42,27 @@ pub struct FileAsk {
     /// Also the SHA-256 of a regular file.
     pub digest: bool,
     /// Also the content of a regular file.
-    pub content: bool,
+    pub content: Content,
+    /// Look as this account instead of root.
+    pub user: Option<String>,
 }
+
+/// How much of a file's content is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Content {
+    /// Nothing.
+    No,
+    /// All of it where it is at most [`SMALL_BYTES`], else nothing.
+    Small,
+    /// All of it; a file of more than [`CONTENT_BYTES`] is refused.
+    Whole,
+}
+
+/// A text of this size is still worth showing as a difference.
+pub const SMALL_BYTES: u64 = 1 << 20;
+/// Files whose content a task works on (configuration, keys, what `slurp` reads) are far smaller; whoever owns a file
+/// could else fill this machine's memory.
+pub const CONTENT_BYTES: u64 = 16 << 20;
 
 /// What only the control machine can answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -63,27 +82,62 @@ pub enum LocalAsk {
 impl Ask {
     /// Kind, owner, mode and size of what stands at `path` itself (not what a link points at).
     pub fn stat(path: impl Into<String>) -> Self {
-        Self::File(FileAsk { path: path.into(), follow: false, digest: false, content: false })
+        Self::File(FileAsk {
+            path: path.into(),
+            follow: false,
+            digest: false,
+            content: Content::No,
+            user: None,
+        })
     }
 
     /// The same through a symbolic link.
     pub fn stat_follow(path: impl Into<String>) -> Self {
-        Self::File(FileAsk { path: path.into(), follow: true, digest: false, content: false })
+        Self::File(FileAsk {
+            path: path.into(),
+            follow: true,
+            digest: false,
+            content: Content::No,
+            user: None,
+        })
     }
 
     /// State and SHA-256 of a file, through a symbolic link.
     pub fn digest(path: impl Into<String>) -> Self {
-        Self::File(FileAsk { path: path.into(), follow: true, digest: true, content: false })
+        Self::File(FileAsk {
+            path: path.into(),
+            follow: true,
+            digest: true,
+            content: Content::No,
+            user: None,
+        })
     }
 
     /// State and content of a file, through a symbolic link.
     pub fn content(path: impl Into<String>) -> Self {
-        Self::File(FileAsk { path: path.into(), follow: true, digest: false, content: true })
+        Self::File(FileAsk {
+            path: path.into(),
+            follow: true,
+            digest: false,
+            content: Content::Whole,
+            user: None,
+        })
     }
 
     /// A read-only script run as root.
     pub fn sh(script: impl Into<String>) -> Self {
         Self::Sh { script: script.into(), user: None }
+    }
+
+    /// The question as `user` asks it; one that names an account already stays as it is. What every account of a host
+    /// is told the same needs none.
+    pub fn by(self, user: Option<&str>) -> Self {
+        let named = |own: Option<String>| own.or_else(|| user.map(str::to_owned));
+        match self {
+            Self::File(file) => Self::File(FileAsk { user: named(file.user), ..file }),
+            Self::Sh { script, user } => Self::Sh { script, user: named(user) },
+            Self::Accounts | Self::Groups | Self::Package(_) | Self::Unit(_) | Self::Local(_) => self,
+        }
     }
 
     /// A read-only script run as `user`.

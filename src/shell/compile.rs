@@ -4,7 +4,7 @@
 //! contents, standard inputs) as raw bytes in the order in which the script takes them. The functions that the script
 //! calls are sent once per connection ([`hello`]). What comes back is a stream of records, read by [`super::reply`].
 
-use super::{Action, Ask, FileAsk, Put, Run, quote};
+use super::{Action, Ask, CONTENT_BYTES, Content, FileAsk, Over, Put, Run, SMALL_BYTES, quote};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -14,6 +14,8 @@ pub const ACTION_SECONDS: u64 = 3600;
 pub const PROBE_SECONDS: u64 = 120;
 
 const PRELUDE: &str = include_str!("prelude.sh");
+/// Functions that other processes than the host's shell need as well.
+const FILES: &str = include_str!("files.sh");
 
 /// What travels to a host in one piece.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -101,14 +103,15 @@ pub fn bootstrap(nonce: &str) -> String {
 /// items.
 pub fn hello(frame: &Frame, nonce: &str, number: u64) -> Wire {
     let mut wire = compile(frame, number);
-    // Comments need not travel.
-    let functions: String = PRELUDE
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("# "))
-        .flat_map(|line| [line.trim_start(), "\n"])
-        .collect();
-    wire.script = format!("i_N={nonce}\n{functions}i_hello\n{}", wire.script);
+    let (functions, files) = (travelling(PRELUDE), quote(&travelling(FILES)));
+    wire.script = format!("i_N={nonce}\ni_lib={files}\neval \"$i_lib\"\n{functions}i_hello\n{}", wire.script);
     wire
+}
+
+/// Comments need not travel.
+fn travelling(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("# "));
+    lines.flat_map(|line| [line.trim_start(), "\n"]).collect()
 }
 
 /// A frame's script and payloads. `number` marks it among those of the connection.
@@ -134,15 +137,18 @@ pub(super) fn distinct(asks: &[Ask]) -> Vec<&Ask> {
     asks.iter().filter(|ask| !matches!(ask, Ask::Local(_)) && seen.insert(*ask)).collect()
 }
 
-/// The paths of a window: each path and way of looking once, with what is wanted of it.
-pub(super) fn files(asks: &[&Ask]) -> Vec<FileAsk> {
+/// The paths that one account looks at in a window: each path and way of looking once, with what is wanted of it.
+pub(super) fn files(asks: &[&Ask], user: Option<&str>) -> Vec<FileAsk> {
     let mut files: Vec<FileAsk> = Vec::new();
     for ask in asks {
         let Ask::File(ask) = ask else { continue };
+        if ask.user.as_deref() != user {
+            continue;
+        }
         match files.iter_mut().find(|file| file.path == ask.path && file.follow == ask.follow) {
             Some(file) => {
                 file.digest |= ask.digest;
-                file.content |= ask.content;
+                file.content = file.content.max(ask.content);
             }
             None => files.push(ask.clone()),
         }
@@ -150,17 +156,33 @@ pub(super) fn files(asks: &[&Ask]) -> Vec<FileAsk> {
     files
 }
 
-/// Scripts of one account, each with its number in the window.
-pub(super) type Batch<'a> = (Option<&'a str>, Vec<(usize, &'a str)>);
+/// What one account is asked in a window.
+#[derive(Debug)]
+pub(super) struct Batch<'a> {
+    /// The account; root's shell itself when `None`.
+    pub user: Option<&'a str>,
+    /// Scripts, each with its number in the window.
+    pub scripts: Vec<(usize, &'a str)>,
+    /// The number under which the records about this account's paths come. Root's shell answers about paths itself.
+    pub files: Option<usize>,
+}
 
-/// The scripts of a window by account.
+/// The scripts of a window, and the paths that others than root look at, by account.
 pub(super) fn batches<'a>(asks: &[&'a Ask]) -> Vec<Batch<'a>> {
     let mut batches: Vec<Batch<'a>> = Vec::new();
     for (number, ask) in asks.iter().enumerate() {
-        let Ask::Sh { script, user } = ask else { continue };
-        match batches.iter_mut().find(|(of, _)| *of == user.as_deref()) {
-            Some((_, scripts)) => scripts.push((number, script)),
-            None => batches.push((user.as_deref(), vec![(number, script)])),
+        let user = match ask {
+            Ask::Sh { user, .. } => user.as_deref(),
+            Ask::File(FileAsk { user: Some(user), .. }) => Some(user.as_str()),
+            _ => continue,
+        };
+        let at = batches.iter().position(|batch| batch.user == user).unwrap_or_else(|| {
+            batches.push(Batch { user, scripts: Vec::new(), files: None });
+            batches.len() - 1
+        });
+        match ask {
+            Ask::Sh { script, .. } => batches[at].scripts.push((number, script)),
+            _ => batches[at].files = batches[at].files.or(Some(number)),
         }
     }
     batches
@@ -188,7 +210,7 @@ impl Writer {
         let asks = distinct(asks);
         // In a subshell without input: nothing it runs can eat the stream, and its variables end with it.
         self.line("i_n=$((i_n + 99)); (");
-        self.files(item, &files(&asks));
+        self.files(item, &files(&asks, None));
         let mut packages = Vec::new();
         let mut units = Vec::new();
         for ask in &asks {
@@ -206,24 +228,38 @@ impl Writer {
         if !units.is_empty() {
             self.line(format_args!("i_units {item} {}", units.join(" ")));
         }
-        for (batch, (user, scripts)) in batches(&asks).into_iter().enumerate() {
-            let mut text = format!("i_v=$1; shift\n{}", home(user));
-            let mut numbers = String::new();
-            for (number, script) in scripts {
-                let _ = write!(numbers, " {number}");
-                let _ = writeln!(
-                    text,
-                    "( eval {} ) </dev/null >>\"$i_v/o{number}\" 2>>\"$i_v/e{number}\"; echo {number} $? >>\"$i_v/st\"",
-                    quote(script)
-                );
-            }
-            self.line(format_args!(
-                "i_t={}; i_asks 'asks {item} {batch}' {PROBE_SECONDS} {} '{numbers}'",
-                quote(&text),
-                quote(user.unwrap_or_default())
-            ));
+        for (number, batch) in batches(&asks).iter().enumerate() {
+            self.batch(item, number, batch, &files(&asks, batch.user));
         }
         self.line(format_args!(": ) </dev/null; i_b= ; i_say did {item}"));
+    }
+
+    fn batch(&mut self, item: usize, batch: usize, of: &Batch, files: &[FileAsk]) {
+        // Beyond this a script's answer does not fill the host's memory either: twice what is read of it and more.
+        let mut text = format!("i_v=$1; shift\n{}ulimit -f 65536 2>/dev/null\n", home(of.user));
+        let mut numbers = String::new();
+        let mut asked = |number: usize, script: &str| {
+            let _ = write!(numbers, " {number}");
+            let _ = writeln!(
+                text,
+                "( {script} ) </dev/null >>\"$i_v/o{number}\" 2>>\"$i_v/e{number}\"; echo {number} $? >>\"$i_v/st\""
+            );
+        };
+        if let Some(number) = of.files {
+            let mut looks = Self { script: String::new(), payloads: Vec::new() };
+            looks.files(item, files);
+            asked(number, &format!("i_D=$i_v\n{}:", looks.script));
+        }
+        for (number, script) in &of.scripts {
+            asked(*number, &format!("eval {}", quote(script)));
+        }
+        // Only who looks at files needs the functions for it.
+        let functions = if of.files.is_some() { "\"$i_lib\"\"\n\"" } else { "" };
+        self.line(format_args!(
+            "i_t={functions}{}; i_asks 'asks {item} {batch}' {PROBE_SECONDS} {} '{numbers}'",
+            quote(&text),
+            quote(of.user.unwrap_or_default())
+        ));
     }
 
     fn files(&mut self, item: usize, files: &[FileAsk]) {
@@ -247,8 +283,12 @@ impl Writer {
         if !digests.is_empty() {
             self.line(format_args!("i_sums {item} '{digests}'"));
         }
-        for (number, _) in files.iter().enumerate().filter(|(_, file)| file.content) {
-            self.line(format_args!("i_text {item} {number}"));
+        for (number, file) in files.iter().enumerate() {
+            match file.content {
+                Content::No => {}
+                Content::Small => self.line(format_args!("i_text {item} {number} {SMALL_BYTES} left")),
+                Content::Whole => self.line(format_args!("i_text {item} {number} {CONTENT_BYTES}")),
+            }
         }
     }
 
@@ -288,7 +328,8 @@ impl Writer {
         }
         let accept: Vec<String> = run.accept.iter().map(|status| format!("{status}:0")).collect();
         self.line(format_args!(
-            "i_t={}; i_run 'act {item} {number}' {seconds} {}; case $i_r:$i_to in {}) ;; *) i_A=1 ;; esac",
+            "i_t={}{}; i_run 'act {item} {number}' {seconds} {}; case $i_r:$i_to in {}) ;; *) i_A=1 ;; esac",
+            if run.files { "\"$i_lib\"\"\n\"" } else { "" },
             quote(&text),
             quote(run.user.as_deref().unwrap_or_default()),
             if accept.is_empty() { "0:0".to_owned() } else { accept.join("|") },
@@ -299,18 +340,28 @@ impl Writer {
         let text = |text: &Option<String>| quote(text.as_deref().unwrap_or_default());
         // The staged file's name is only known on the host: the command gets it as its argument.
         let validate = put.validate.as_ref().map(|command| command.replace("%s", "\"$1\""));
-        self.line(format_args!(
-            "i_p={} i_m={} i_ow={} i_gr={} i_bk={} i_va={}",
+        let over = match &put.over {
+            Over::Anything => "",
+            Over::Nothing => "none",
+            Over::Digest(digest) => digest,
+        };
+        let variables = format!(
+            "{}i_p={} i_m={} i_ow={} i_gr={} i_bk={} i_va={} i_fol={} i_ex={}",
+            home(put.user.as_deref()),
             quote(&put.path),
             put.mode.map(|mode| format!("{mode:04o}")).unwrap_or_default(),
             text(&put.owner),
             text(&put.group),
             text(&put.backup),
             text(&validate),
-        ));
+            put.follow.word(),
+            quote(over),
+        );
         self.line(format_args!(
-            "i_put 'act {item} {number}' {} {seconds}; case $i_r in 0) ;; *) i_A=1 ;; esac",
-            put.content.len()
+            "i_a={}; i_put 'act {item} {number}' {} {seconds} {}; case $i_r in 0) ;; *) i_A=1 ;; esac",
+            quote(&variables),
+            put.content.len(),
+            text(&put.user),
         ));
     }
 }

@@ -11,10 +11,10 @@ mod quote;
 mod reply;
 mod secret;
 
-pub use action::{Action, LocalWrite, Put, Run};
+pub use action::{Action, CHANGED_MEANWHILE, Follow, LocalWrite, Over, Put, Run};
 pub use ask::{
-    Account, Answer, Answers, Ask, FileAsk, FileKind, FileState, GroupEntry, LocalAsk, PackageState,
-    UnitState,
+    Account, Answer, Answers, Ask, CONTENT_BYTES, Content, FileAsk, FileKind, FileState, GroupEntry,
+    LocalAsk, PackageState, SMALL_BYTES, UnitState,
 };
 pub use compile::{ACTION_SECONDS, Frame, Item, PROBE_SECONDS, Wire, bootstrap, compile, hello};
 pub use output::Output;

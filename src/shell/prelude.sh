@@ -3,10 +3,7 @@
 #   i_N nonce · i_D session directory (nobody may list it, its files are 0600; removed at the end) · i_U own account · i_M missing tools
 #   i_c process group that runs now · i_n counter of captured commands
 umask 077
-i_c= i_n=0 i_in=/dev/null i_v= i_D= i_cap=4194304
-
-# A record: fields, then the length of the body, then the body ($i_b).
-i_say() { printf '\n%s %s %d\n%s' "$i_N" "$*" "${#i_b}" "$i_b"; }
+i_c= i_n=0 i_in=/dev/null i_v= i_D= i_cap=4194304 i_most=16777216
 
 # At the end of the connection, however it comes.
 i_bye() {
@@ -71,8 +68,6 @@ i_watch() {
   kill -KILL "$i_g$1" 2>/dev/null
   exit 0
 }
-
-i_size() { stat -L -c %s -- "$1" 2>/dev/null || wc -c <"$1"; }
 
 # Runs the text $i_t as account $2 (empty: our own) in a process group of its own, for $1 seconds at most; input
 # $i_in, argument $i_v. The text goes by a file descriptor: on argv everyone could read it, and it may be long.
@@ -152,191 +147,40 @@ $i_t"
   i_reply "$1" "$i_cap"
 }
 
-# One file: i_put "act ITEM ACTION" BYTES SECONDS, with i_p path, i_m mode, i_ow owner, i_gr group, i_bk ending of the
-# backup, i_va command of validation.
+# One file: i_put "act ITEM ACTION" BYTES SECONDS ACCOUNT, with the variables of i_stage set by the text $i_a.
 i_put() {
   i_open
-  i_left=$2 i_x=
-  i_stage "$2" "$3" 2>>"$i_e" || {
-    [ "$i_r" != 0 ] || i_r=1
-    [ -z "$i_x" ] || rm -f -- "$i_x"
-  }
-  [ "$i_left" = 0 ] || i_skip "$i_left"
-  i_reply "$1" "$i_cap"
-}
-
-i_no() {
-  printf '%s\n' "$*" >&2
-  return 1
-}
-
-i_stage() {
-  if [ -L "$i_p" ]; then
-    i_q=$(readlink -f -- "$i_p" && echo x) || { i_no "cannot resolve the symbolic link \`$i_p\`"; return 1; }
-    i_p=${i_q%?x}
-  fi
-  i_d=${i_p%/*} i_h=${i_p##*/}
-  [ -n "$i_d" ] || i_d=/
-  [ ! -d "$i_p" ] || { i_no "\`$i_p\` is a directory"; return 1; }
-  [ ! -e "$i_p" ] || [ -f "$i_p" ] || { i_no "\`$i_p\` is not a regular file"; return 1; }
-  [ -d "$i_d" ] || { i_no "the directory \`$i_d\` does not exist"; return 1; }
-  [ "${#i_h}" -le 200 ] || i_h=$(printf '%.200s' "$i_h")
-  # What an earlier run left when it was killed.
-  for i_q in "$i_d/.$i_h.ishprov."*; do
-    if [ -f "$i_q" ] || [ -L "$i_q" ]; then rm -f -- "$i_q"; fi
-  done
-  i_old=
-  if [ -e "$i_p" ]; then
-    i_old=$(stat -c '%a %u %g' -- "$i_p") || return 1
-    [ -n "$i_m" ] || i_m=${i_old%% *}
-    i_q=${i_old#* }
-    [ -n "$i_ow" ] || i_ow=${i_q% *}
-    [ -n "$i_gr" ] || i_gr=${i_q#* }
-  fi
-  i_x=$i_d/.$i_h.ishprov.$i_T
-  # set -C: never through a file or link that someone else put under this name.
-  set -C
-  { i_take "$1"; } >"$i_x"
-  i_q=$?
-  set +C
-  [ "$i_q" = 0 ] || return 1
-  [ "$(i_size "$i_x")" = "$1" ] || { i_no "the content did not arrive whole"; return 1; }
-  case $i_ow:$i_gr in
-  :) ;;
-  *:) chown -- "$i_ow" "$i_x" || return 1 ;;
-  *) chown -- "$i_ow:$i_gr" "$i_x" || return 1 ;;
-  esac
-  chmod -- "${i_m:-0600}" "$i_x" || return 1
-  if [ -n "$i_va" ]; then
-    i_t=$i_va i_v=$i_x
-    i_go "$2" ''
-    i_v=
-    [ "$i_r" = 0 ] || { i_no "the staged file did not pass its validation; \`$i_p\` is as it was"; return 1; }
-  fi
-  if [ -n "$i_bk" ] && [ -n "$i_old" ]; then
-    # A second name for the old file: complete at any moment.
-    ln -- "$i_p" "$i_p$i_bk" 2>/dev/null || cp -p -- "$i_p" "$i_p$i_bk" || return 1
-  fi
-  sync "$i_x" 2>/dev/null || sync
-  mv -f -- "$i_x" "$i_p" || return 1
-}
-
-# State of the paths $i_p0, $i_p1, ... numbered in $2 ($3: a blank, or -L to follow links); record "stat ITEM".
-# Sets i_E (those that exist) and i_z0, i_z1, ... (their sizes).
-i_stat() {
-  i_k=$1 i_f=$3
-  set -- $2
-  i_E=
-  i_q=$#
-  while [ "$i_q" -gt 0 ]; do
-    eval "i_p=\$i_p$1"
-    if [ -e "$i_p" ] || { [ -z "$i_f" ] && [ -L "$i_p" ]; }; then
-      i_E="$i_E $1"
-      set -- "$@" "$i_p"
+  i_x= i_lock=
+  if [ -z "$4" ] || [ "$4" = "$i_U" ]; then
+    i_left=$2
+    eval "$i_a"
+    if [ "$i_u" = 0 ] && [ -n "$i_ex" ] && { : >>/run/.ishprov.lock; } 2>/dev/null; then
+      i_lock=1
+      { i_stage "$2" "$3"; } 2>>"$i_e" 8>>/run/.ishprov.lock || i_undo
+    else
+      { i_stage "$2" "$3"; } 2>>"$i_e" || i_undo
     fi
-    shift
-    i_q=$((i_q - 1))
-  done
-  i_b=
-  [ $# -gt 0 ] || { i_say stat "$i_k"; return; }
-  case $i_M in *" stat "*)
-    i_b='`stat` is missing on the host'
-    i_say lack "$i_k" file
-    return
-    ;;
-  esac
-  i_q=$#
-  i_b=$(stat $i_f -c '%f %u %g %s %Y' -- "$@" 2>/dev/null)
-  set -f
-  set -- $i_b
-  if [ $# -ne $((i_q * 5)) ]; then
-    # One of them went away meanwhile.
-    i_b=
-    for i_q in $i_E; do
-      eval "i_p=\$i_p$i_q"
-      i_b="$i_b $(stat $i_f -c '%f %u %g %s %Y' -- "$i_p" 2>/dev/null || echo 0 0 0 0 0)"
-    done
-    set -- $i_b
-  fi
-  set +f
-  i_b=
-  for i_q in $i_E; do
-    i_b="$i_b$i_q $1 $2 $3 $4 $5 "
-    eval "i_z$i_q=\$4"
-    shift 5
-  done
-  i_say stat "$i_k"
-}
-
-# Target of a symbolic link: i_link ITEM NUMBER
-i_link() {
-  eval "i_p=\$i_p$2"
-  [ -L "$i_p" ] || return 0
-  i_b=$(readlink -n -- "$i_p" 2>/dev/null && echo x) || return 0
-  i_b=${i_b%x}
-  i_say link "$1" "$2"
-}
-
-# Digests of the numbered paths: one line each, in their order; "-" for what could not be read.
-i_sums() {
-  i_k=$1
-  set -- $2
-  i_E= i_q=$# i_one=
-  while [ "$i_q" -gt 0 ]; do
-    eval "i_p=\$i_p$1"
-    if [ -f "$i_p" ]; then
-      i_E="$i_E $1"
-      set -- "$@" "$i_p"
-      # A line of output per name holds only for names without a line end.
-      case $i_p in *"
-"*) i_one=1 ;; esac
-    fi
-    shift
-    i_q=$((i_q - 1))
-  done
-  [ $# -gt 0 ] || return 0
-  case $i_M in
-  *" sha256sum "*)
-    case $i_M in
-    *" openssl "*)
-      i_b='neither `sha256sum` nor `openssl` is on the host'
-      i_say lack "$i_k" sum
-      return
-      ;;
-    esac
-    i_b=$(for i_p; do openssl dgst -sha256 -r <"$i_p" 2>/dev/null || echo -; done)
-    ;;
-  *)
-    [ -z "$i_one" ] && i_b=$(sha256sum -- "$@" 2>/dev/null) ||
-      i_b=$(for i_p; do sha256sum <"$i_p" 2>/dev/null || echo -; done)
-    ;;
-  esac
-  i_b="$i_E
-$i_b"
-  i_say sum "$i_k"
-}
-
-# Content of a file: i_text ITEM NUMBER
-i_text() {
-  eval "i_p=\$i_p$2 i_z=\${i_z$2:-0}"
-  [ -f "$i_p" ] || return 0
-  if [ "$i_z" -gt 0 ] && [ "$i_z" -le 1048576 ]; then
-    # A shell variable drops NUL: where the length is not the file's, the slow way is taken.
-    { i_b=$(cat -- "$i_p" && echo x); } 2>/dev/null
-    if [ "${#i_b}" = $((i_z + 1)) ]; then
-      i_b=${i_b%x}
-      i_say text "$1" "$2"
-      return
-    fi
-  fi
-  if cat -- "$i_p" >"$i_D/c" 2>"$i_D/ce"; then
-    i_z=$(i_size "$i_D/c")
-    printf '\n%s text %d %d %d\n' "$i_N" "$1" "$2" "$i_z"
-    [ "$i_z" = 0 ] || head -c "$i_z" "$i_D/c"
+    cd /
+    [ "$i_left" = 0 ] || i_skip "$i_left"
   else
-    i_b=$(cat "$i_D/ce")
-    i_say bad "$1" "$2"
+    i_pay "$2"
+    if [ -n "$i_pay_bad" ]; then
+      cat -- "$i_D/pe" >"$i_e" 2>/dev/null
+      i_r=1
+    else
+      i_t="$i_lib
+umask 077
+$i_a
+i_r=0 i_x=
+i_take() { cat; }
+i_go() { sh -c \"\$i_t\" sh \"\$i_v\" </dev/null; i_r=\$?; }
+i_stage $2 $3 || { i_undo; exit \"\$i_r\"; }"
+      i_go "$3" "$4"
+    fi
+    rm -f -- "$i_in"
+    i_in=/dev/null
   fi
+  i_reply "$1" "$i_cap"
 }
 
 i_table() {
@@ -396,7 +240,7 @@ $(systemctl show -p "$i_f" -- "$i_p" 2>&1)"
 i_asks() {
   i_open
   i_v=$i_D/b$i_n
-  mkdir -- "$i_v"
+  mkdir -m 700 -- "$i_v"
   [ -z "$3" ] || chown -- "$3" "$i_v" 2>/dev/null
   i_go "$2" "$3"
   # A question must leave nothing running behind.
@@ -426,6 +270,13 @@ i_asks() {
     for i_q in $i_b; do
       i_le=${i_z%%[!0-9]*} i_z=${i_z#*[!0-9]}
       i_left=${i_z%%[!0-9]*} i_z=${i_z#*[!0-9]}
+      if [ "$i_le" -gt "$i_most" ] || [ "$i_left" -gt "$i_most" ]; then
+        # No answer at all is better than the beginning of one.
+        eval "i_s$i_q=+"
+        printf 'its answer has %d bytes, and more than %d are not read' "$((i_le + i_left))" "$i_most" >"$i_v/e$i_q"
+        : >"$i_v/o$i_q"
+        i_le=0 i_left=$(i_size "$i_v/e$i_q")
+      fi
       eval "i_h=\"\$i_h $i_q \$i_s$i_q $i_le $i_left\""
       i_lo=$((i_lo + i_le + i_left))
     done
@@ -484,7 +335,11 @@ i_hello() {
       kill -0 "$i_k" 2>/dev/null || rm -rf -- "$i_q"
     fi
   done
-  i_T=${i_N#????????} i_T=${i_N%"$i_T"}
+  i_node=$(uname -n)
+  case $i_node in '' | *[!A-Za-z0-9.-]*) i_node=host ;; esac
+  i_T=${i_N#????????????????} i_T=$i_node.${i_N%"$i_T"}
+  i_lib="i_M='$i_M' i_node=$i_node i_T=$i_T i_N=- i_u=\$(id -u)
+$i_lib"
   i_b="$(uname -s -r -m)
 $i_id
 $i_M"

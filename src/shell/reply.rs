@@ -5,8 +5,8 @@
 
 use super::compile::{Frame, Item, batches, distinct, files, plain_name};
 use super::{
-    Account, Action, Answer, Answers, Ask, FileAsk, FileKind, FileState, GroupEntry, Output, PackageState,
-    UnitState,
+    Account, Action, Answer, Answers, Ask, Content, FileAsk, FileKind, FileState, GroupEntry, Output,
+    PackageState, SMALL_BYTES, UnitState,
 };
 use std::collections::HashMap;
 
@@ -173,19 +173,20 @@ fn answers(asks: &[Ask], records: &[&Record]) -> Answers {
         Some(Answer::Failed(String::from_utf8_lossy(&record.body).into_owned()))
     };
     let lost = || Answer::Failed("the host did not answer this question".to_owned());
-    let paths = files(&asks);
-    let states = file_states(&paths, records);
+    let mut outputs = script_outputs(&asks, records);
+    let looks = looks(&asks, records, &mut outputs);
     let packages: Vec<&str> =
         wanted(&asks, |ask| if let Ask::Package(name) = ask { Some(name) } else { None });
     let units: Vec<&str> = wanted(&asks, |ask| if let Ask::Unit(name) = ask { Some(name) } else { None });
     let package_states = named("pkg").map(|record| package_states(&packages, &record.body));
     let unit_states = named("unit").map(|record| unit_states(&units, &record.body));
-    let mut outputs = script_outputs(&asks, records);
 
     let mut answers = Answers::new();
     for (number, ask) in asks.iter().enumerate() {
         let answer = match ask {
-            Ask::File(file) => file_answer(file, &paths, &states).or_else(|| lack("file")),
+            Ask::File(file) => {
+                looks.iter().find(|look| look.user == file.user.as_deref()).and_then(|look| look.answer(file))
+            }
             Ask::Accounts => named("accounts").map(|record| Answer::Accounts(accounts(&record.body))),
             Ask::Groups => named("groups").map(|record| Answer::Groups(groups(&record.body))),
             Ask::Package(name) | Ask::Unit(name) if !plain_name(name) => {
@@ -207,6 +208,50 @@ fn wanted<'a>(asks: &[&'a Ask], name: impl Fn(&'a Ask) -> Option<&'a String>) ->
     asks.iter().filter_map(|ask| name(ask)).map(String::as_str).filter(|name| plain_name(name)).collect()
 }
 
+/// What one account saw of the paths it was asked about.
+struct Look<'a> {
+    user: Option<&'a str>,
+    paths: Vec<FileAsk>,
+    states: Result<Vec<Known>, String>,
+}
+
+fn looks<'a>(asks: &[&'a Ask], records: &[&Record], outputs: &mut HashMap<usize, Answer>) -> Vec<Look<'a>> {
+    let of_root = files(asks, None);
+    let mut looks = vec![Look { user: None, states: file_states(&of_root, records), paths: of_root }];
+    for batch in batches(asks) {
+        let Some(number) = batch.files else { continue };
+        let paths = files(asks, batch.user);
+        let states = match outputs.remove(&number) {
+            Some(Answer::Output(output)) => {
+                // The account's shell wrote records too, with a mark of no meaning.
+                let mut decoder = Decoder::new("-");
+                decoder.push(&output.stdout);
+                let records: Vec<Record> = std::iter::from_fn(|| decoder.next_record()).collect();
+                let said = output.error_text();
+                match file_states(&paths, &records.iter().collect::<Vec<_>>()) {
+                    Ok(states) if !output.success() && states.iter().any(|known| !known.seen) => {
+                        Err(format!("the host did not answer this question: {}", said.trim()))
+                    }
+                    states => states,
+                }
+            }
+            Some(Answer::Failed(why)) => Err(why),
+            _ => Err("the host did not answer this question".to_owned()),
+        };
+        looks.push(Look { user: batch.user, paths, states });
+    }
+    looks
+}
+
+impl Look<'_> {
+    fn answer(&self, ask: &FileAsk) -> Option<Answer> {
+        match &self.states {
+            Ok(states) => file_answer(ask, &self.paths, states),
+            Err(why) => Some(Answer::Failed(why.clone())),
+        }
+    }
+}
+
 /// What is known of a numbered path.
 #[derive(Default)]
 struct Known {
@@ -216,7 +261,13 @@ struct Known {
     failed: Option<String>,
 }
 
-fn file_states(paths: &[FileAsk], records: &[&Record]) -> Vec<Known> {
+/// `Err` when the host lacks what it takes to look.
+fn file_states(paths: &[FileAsk], records: &[&Record]) -> Result<Vec<Known>, String> {
+    let lack =
+        records.iter().find(|r| r.name == "lack" && r.fields.get(1).is_some_and(|kind| kind == "file"));
+    if let Some(record) = lack {
+        return Err(String::from_utf8_lossy(&record.body).into_owned());
+    }
     let mut known: Vec<Known> = paths.iter().map(|_| Known::default()).collect();
     // Each way of looking has a record of its own; a path that is in neither does not exist.
     let looks = records.iter().filter(|record| record.name == "stat").count();
@@ -273,7 +324,7 @@ fn file_states(paths: &[FileAsk], records: &[&Record]) -> Vec<Known> {
             _ => {}
         }
     }
-    known
+    Ok(known)
 }
 
 fn stat_fields(words: &[&str]) -> Option<FileState> {
@@ -301,14 +352,24 @@ fn file_answer(ask: &FileAsk, paths: &[FileAsk], known: &[Known]) -> Option<Answ
     let known = known.get(index).filter(|known| known.seen)?;
     let mut state = known.state.clone();
     let regular = state.kind == FileKind::File;
-    if regular && (ask.digest && state.sha256.is_none() || ask.content && state.content.is_none()) {
+    let unread =
+        ask.digest && state.sha256.is_none() || ask.content == Content::Whole && state.content.is_none();
+    let hidden = !state.exists() && known.failed.is_some();
+    if regular && unread || hidden {
         let why = known.failed.as_deref().unwrap_or("it went away or cannot be read");
         return Some(Answer::Failed(format!("cannot read `{}` on the host: {why}", ask.path)));
     }
     if !(ask.digest && regular) {
         state.sha256 = None;
     }
-    state.content = state.content.filter(|_| ask.content && regular);
+    state.content = state.content.filter(|content| {
+        regular
+            && match ask.content {
+                Content::No => false,
+                Content::Small => content.len() as u64 <= SMALL_BYTES,
+                Content::Whole => true,
+            }
+    });
     if let Some(content) = &state.content {
         state.size = content.len() as u64;
     }
@@ -394,7 +455,7 @@ fn unit_states<'a>(names: &[&'a str], body: &[u8]) -> HashMap<&'a str, Answer> {
 /// The outputs of a window's scripts.
 fn script_outputs(asks: &[&Ask], records: &[&Record]) -> HashMap<usize, Answer> {
     let mut answers = HashMap::new();
-    for (batch, (_, scripts)) in batches(asks).into_iter().enumerate() {
+    for (batch, of) in batches(asks).into_iter().enumerate() {
         let record = records.iter().find(|record| record.name == "asks" && record.number(1) == Some(batch));
         let Some((record, said)) = record.and_then(|record| Some((record, record.number(4)?))) else {
             continue;
@@ -412,6 +473,11 @@ fn script_outputs(asks: &[&Ask], records: &[&Record]) -> HashMap<usize, Answer> 
             else {
                 break;
             };
+            // The host says how long it is, and no more.
+            if fields[1] == "+" {
+                answers.insert(number, Answer::Failed(String::from_utf8_lossy(&stderr).into_owned()));
+                continue;
+            }
             // Without a status of its own, it is the one in whose middle all of them were ended.
             let own = fields[1].parse().ok();
             let output = Output {
@@ -423,7 +489,7 @@ fn script_outputs(asks: &[&Ask], records: &[&Record]) -> HashMap<usize, Answer> 
             answers.insert(number, Answer::Output(output));
         }
         let said = String::from_utf8_lossy(record.body.get(..said).unwrap_or_default()).trim().to_owned();
-        for (number, _) in scripts {
+        for number in of.scripts.iter().map(|(number, _)| *number).chain(of.files) {
             answers.entry(number).or_insert_with(|| {
                 Answer::Failed(match said.is_empty() {
                     true => "the host did not come to this question".to_owned(),

@@ -2,8 +2,8 @@
 
 use aws_lc_rs::digest;
 use ishprov::shell::{
-    Account, Answer, Answers, Ask, FileAsk, FileKind, FileState, GroupEntry, LocalAsk, Output, PackageState,
-    Put, Secret, UnitState,
+    Account, Answer, Answers, Ask, Content, FileAsk, FileKind, FileState, GroupEntry, LocalAsk, Output,
+    PackageState, Put, Secret, UnitState,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -267,7 +267,13 @@ impl Host {
                 Answer::Random(text.bytes().cycle().take(*bytes).collect())
             }
             LocalAsk::File(path) => {
-                let ask = FileAsk { path: path.clone(), follow: true, digest: true, content: true };
+                let ask = FileAsk {
+                    path: path.clone(),
+                    follow: true,
+                    digest: true,
+                    content: Content::Whole,
+                    user: None,
+                };
                 Answer::File(self.file(&local.files, &ask)?)
             }
             LocalAsk::NewKey(_) => {
@@ -337,7 +343,7 @@ impl Host {
             mtime: file.mtime,
             target: if kind == FileKind::Link { target } else { None },
             sha256: (ask.digest && regular).then_some(sha256),
-            content: (ask.content && regular).then_some(content),
+            content: (ask.content != Content::No && regular).then_some(content),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use ishprov::diag::Fault;
 use ishprov::modules::{Change, Decision};
-use ishprov::shell::{Action, Put, Run};
+use ishprov::shell::{Action, Follow, Put, Run};
 use serde_json::{Map, Value, json};
 use similar::{ChangeTag, TextDiff};
 
@@ -115,6 +115,11 @@ fn put(put: &Put) -> String {
     }
     if let Some(command) = &put.validate {
         text.push_str(&format!(" validate {command}"));
+    }
+    match put.follow {
+        Follow::No => text.push_str(" in the place of a link"),
+        Follow::Own => {}
+        Follow::Any => text.push_str(" through any link"),
     }
     text
 }
