@@ -5,7 +5,7 @@ use crate::plan::Sources;
 use crate::shell::{Masker, Secret};
 use crate::template::{FileText, Lookups, PasswordRequest};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use crate::plan::Library;
 
@@ -22,7 +22,16 @@ pub struct Disk {
     /// Generated passwords are made only when the run may write.
     pub may_write: bool,
     library: OnceLock<Weak<Library>>,
-    keeping: Mutex<()>,
+    fresh: Mutex<Fresh>,
+}
+
+/// Passwords that were made in this run.
+#[derive(Default)]
+struct Fresh {
+    /// With the file that each is kept in, and whether it was written.
+    made: Vec<(PathBuf, Secret, bool)>,
+    /// New ones are written at once.
+    settled: bool,
 }
 
 impl Disk {
@@ -44,7 +53,7 @@ impl Disk {
             keep_dir: keep_dir.to_owned(),
             may_write,
             library: OnceLock::new(),
-            keeping: Mutex::default(),
+            fresh: Mutex::default(),
         }
     }
 
@@ -55,6 +64,24 @@ impl Disk {
 
     fn library(&self) -> Option<Arc<Library>> {
         self.library.get().and_then(Weak::upgrade)
+    }
+
+    fn fresh(&self) -> MutexGuard<'_, Fresh> {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes down passwords of this run, where the run may write.
+    fn write_down(&self, fresh: &mut Fresh, which: impl Fn(&str) -> bool) -> Result<(), String> {
+        if !self.may_write {
+            return Ok(());
+        }
+        for (path, secret, written) in &mut fresh.made {
+            if !*written && which(secret.expose()) {
+                write_password(self, path, secret)?;
+                *written = true;
+            }
+        }
+        Ok(())
     }
 
     fn path_of(&self, file: FileId) -> Option<String> {
@@ -185,15 +212,42 @@ impl Lookups for DiskLookups {
     }
 
     fn password(&self, _from: FileId, request: &PasswordRequest) -> Result<Secret, String> {
-        let _alone = self.0.keeping.lock();
         let secret = kept_password(&self.0, request)?;
         self.0.masker.add(secret.expose());
         Ok(secret)
     }
 
+    fn is_fresh(&self, text: &str) -> bool {
+        self.0.fresh().made.iter().any(|(_, secret, _)| holds(text, secret.expose()))
+    }
+
+    fn settle(&self, held: &[String]) -> Result<(), String> {
+        let mut fresh = self.0.fresh();
+        fresh.settled = true;
+        self.0.write_down(&mut fresh, |secret| !held.iter().any(|text| holds(text, secret)))
+    }
+
+    fn keep(&self, text: &str) -> Result<(), String> {
+        self.0.write_down(&mut self.0.fresh(), |secret| holds(text, secret))
+    }
+
+    fn disown(&self, text: &str) {
+        for (path, secret, written) in &mut self.0.fresh().made {
+            if *written && holds(text, secret.expose()) {
+                // What cannot be removed was written a moment ago, and is named by the refusal.
+                *written = std::fs::remove_file(path).is_err();
+            }
+        }
+    }
+
     fn source(&self, file: FileId) -> Option<Arc<str>> {
         Some(self.0.library()?.map().text(file))
     }
+}
+
+/// Whether a text holds a password. A very short one would be found everywhere: it must be the whole text.
+fn holds(text: &str, secret: &str) -> bool {
+    text == secret || (secret.len() >= 8 && text.contains(secret))
 }
 
 /// A password that was made before, or a new one: in a file that its owner alone can read, encrypted when there is
@@ -204,14 +258,21 @@ fn kept_password(disk: &Disk, request: &PasswordRequest) -> Result<Secret, Strin
     } else {
         Path::new(&disk.keep_dir).join(&request.path)
     };
+    let mut fresh = disk.fresh();
+    // The same for everybody in this run, written or not.
+    if let Some((_, secret, _)) = fresh.made.iter().find(|(known, ..)| *known == path) {
+        return Ok(secret.clone());
+    }
     match std::fs::read_to_string(&path) {
         Ok(text) if text.starts_with("$ANSIBLE_VAULT;") => Sources::decrypt(disk, &text),
         Ok(text) => Ok(Secret::new(text.trim_end_matches('\n'))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let password = Secret::new(random_text(request.length, &alphabet(&request.chars))?);
-            if disk.may_write {
+            let written = fresh.settled && disk.may_write;
+            if written {
                 write_password(disk, &path, &password)?;
             }
+            fresh.made.push((path, password.clone(), written));
             Ok(password)
         }
         Err(error) => Err(format!("cannot read `{}`: {error}", path.display())),
@@ -330,9 +391,23 @@ mod tests {
         let request =
             PasswordRequest { path: "secrets/app".to_owned(), length: 24, chars: vec!["digits".to_owned()] };
         let first = kept_password(&disk, &request).expect("is made");
+        assert!(!dir.path().join("secrets/app").exists(), "not before a host gets it");
+        let lookups = DiskLookups(Arc::new(disk));
+        assert!(lookups.is_fresh(&format!("password={}", first.expose())) && !lookups.is_fresh("another"));
+        // Held back while nobody can say whether it may take the place of another; refused; and used at last.
+        lookups.settle(&[first.expose().to_owned()]).expect("is written");
+        assert!(!dir.path().join("secrets/app").exists());
+        lookups.keep(first.expose()).expect("is written");
+        lookups.disown(first.expose());
+        assert!(!dir.path().join("secrets/app").exists());
+        lookups.keep(first.expose()).expect("is written");
+        let disk = &lookups.0;
         assert_eq!(first.expose().len(), 24);
         assert!(first.expose().chars().all(|c| c.is_ascii_digit()));
-        assert_eq!(kept_password(&disk, &request).expect("is kept").expose(), first.expose());
+        assert_eq!(kept_password(disk, &request).expect("is kept").expose(), first.expose());
+        let later = Disk::new(None, Masker::new(), &keep, &keep, true);
+        assert_eq!(kept_password(&later, &request).expect("is kept").expose(), first.expose());
+        assert!(!DiskLookups(Arc::new(later)).is_fresh(first.expose()), "it was known before");
         let mode = std::fs::metadata(dir.path().join("secrets/app")).expect("a file").mode();
         assert_eq!(mode & 0o777, 0o600);
     }

@@ -72,6 +72,16 @@ pub trait AnyProcedure: Send + Sync {
         &[]
     }
 
+    /// Whether [`forbids`](Self::forbids) is asked before anything is done on any host.
+    fn looks_ahead(&self) -> bool {
+        false
+    }
+
+    /// Refuses what must not be found out half way: an `Err` stops the run while every host is as it was.
+    fn forbids(&self, _members: &[Member]) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// What must be known of a host, given its arguments.
     fn probe(&self, args: &Args) -> Result<Vec<Ask>, Fault>;
 

@@ -9,7 +9,8 @@
 mod control;
 mod step;
 
-use self::step::{answers_of, pick};
+use self::step::answers_of;
+pub(super) use self::step::pick;
 use super::event::{Done, Event, Stats, Status};
 pub(super) use super::outcome::Outcome;
 use super::shared::Shared;

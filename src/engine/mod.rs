@@ -7,6 +7,7 @@ mod include;
 mod local;
 mod outcome;
 mod play;
+mod preflight;
 mod procedure;
 mod shared;
 mod unit;

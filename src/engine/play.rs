@@ -36,9 +36,10 @@ pub struct HostSetup {
 
 /// Runs a site. Hosts keep their connections from play to play.
 pub async fn run(shared: Arc<Shared>, site: Site) -> Report {
-    let mut crew = Crew { shared, setups: site.hosts, hosts: HashMap::new(), order: Vec::new() };
+    let mut crew =
+        Crew { shared, setups: site.hosts, hosts: HashMap::new(), order: Vec::new(), refused: false };
     for (plan, hosts) in &site.plays {
-        if crew.shared.stop.interrupted() {
+        if crew.shared.stop.interrupted() || crew.refused {
             break;
         }
         crew.play(plan, hosts).await;
@@ -52,6 +53,8 @@ pub(super) struct Crew {
     setups: HashMap<String, HostSetup>,
     pub hosts: HashMap<String, Host>,
     order: Vec<String>,
+    /// Something was refused before anything was done: the run is over.
+    refused: bool,
 }
 
 impl Crew {
@@ -66,7 +69,8 @@ impl Crew {
         };
         let hosts: Vec<String> = hosts.iter().filter(|name| usable(self, name)).cloned().collect();
         self.shared.tell(Event::Play { name: plan.play.name.node.clone(), hosts: hosts.clone() });
-        let mut rest = hosts.as_slice();
+        self.refused = self.forbids(plan, &hosts).await;
+        let mut rest = if self.refused { &[] } else { hosts.as_slice() };
         let mut batch_number = 0;
         while !rest.is_empty() && !self.shared.stop.is_set() {
             let size = batch_size(plan, batch_number, hosts.len()).min(rest.len());
@@ -141,7 +145,7 @@ impl Crew {
     }
 
     /// Connects the hosts of a batch, side by side.
-    async fn connect(&mut self, plan: &Arc<PlayPlan>, batch: &[String]) {
+    pub(super) async fn connect(&mut self, plan: &Arc<PlayPlan>, batch: &[String]) {
         let fresh: Vec<String> = batch
             .iter()
             .filter(|name| self.hosts.get(*name).is_none_or(|host| host.session.is_none()))
@@ -393,7 +397,7 @@ impl Crew {
     }
 
     /// `hostvars` as of now, for every host.
-    fn refresh_hostvars(&mut self) {
+    pub(super) fn refresh_hostvars(&mut self) {
         let mut all = Map::new();
         for (name, setup) in &self.setups {
             let scope = self.hosts.get(name).map_or(&setup.scope, |host| &host.scope);

@@ -53,7 +53,7 @@ impl Crew {
         }
     }
 
-    fn member_args(&self, step: &Arc<Step>, name: &str) -> Result<Option<Args>, Vec<Diagnostic>> {
+    pub(super) fn member_args(&self, step: &Arc<Step>, name: &str) -> Result<Option<Args>, Vec<Diagnostic>> {
         let (StepCall::Procedure(procedure), Some(host)) = (step.call, self.hosts.get(name)) else {
             return Ok(None);
         };
@@ -167,7 +167,7 @@ impl Crew {
     }
 
     /// Asks every member its questions, side by side.
-    async fn observe(
+    pub(super) async fn observe(
         &mut self,
         procedure: &'static dyn AnyProcedure,
         args: &[(String, Args)],
@@ -330,7 +330,7 @@ impl Ended {
 
 impl Host {
     /// The answers to some questions; `None` when the host was lost.
-    async fn answers(&mut self, shared: &Shared, asks: &[Ask]) -> Option<Answers> {
+    pub(super) async fn answers(&mut self, shared: &Shared, asks: &[Ask]) -> Option<Answers> {
         let remote: Vec<Ask> = asks.iter().filter(|ask| !matches!(ask, Ask::Local(_))).cloned().collect();
         let mut answers = Answers::new();
         if !remote.is_empty() {

@@ -291,7 +291,7 @@ impl Host {
 
     /// One unit with its own variables. What its conditions decide is left open where they read what is `pending`;
     /// `None` where its arguments do.
-    fn unit(
+    pub(super) fn unit(
         &self,
         shared: &Shared,
         step: &Arc<Step>,
@@ -370,7 +370,7 @@ impl Host {
 
     /// What modules may know of the host besides their arguments. Facts are not among it: they change on the way, and
     /// what a unit was made of is known by what its texts asked for.
-    fn context(&self, check: bool) -> Map<String, Value> {
+    pub(super) fn context(&self, check: bool) -> Map<String, Value> {
         let mut context = Map::new();
         context.insert("check_mode".to_owned(), Value::Bool(check));
         context.insert("inventory_hostname".to_owned(), Value::from(self.name.clone()));
@@ -423,7 +423,7 @@ impl Host {
         scope
     }
 
-    fn label(&self, shared: &Shared, step: &Step, value: &Value, scope: &HostScope) -> String {
+    pub(super) fn label(&self, shared: &Shared, step: &Step, value: &Value, scope: &HostScope) -> String {
         let label = step.keywords.r#loop.as_ref().and_then(|repeat| repeat.label.as_ref());
         let rendered = label.and_then(|label| shared.templates.render_value(label, &scope.shared()).ok());
         match rendered.as_ref().unwrap_or(value) {

@@ -198,6 +198,14 @@ pub trait Module: Send + Sync + 'static {
         true
     }
 
+    /// Whether [`forbids`](Self::forbids) is asked on all hosts before anything is done on any of them.
+    const LOOKS_AHEAD: bool = false;
+
+    /// Refuses what must not be found out half way: one `Err` stops the run while every host is as it was.
+    fn forbids(_params: &Self::Params, _state: &Self::State) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// What `register` keeps besides `changed`, `failed` and `msg`, and facts to set (key `ansible_facts`).
     /// `ran` holds the outputs of the actions, in order; empty when nothing was done (or in check mode).
     fn result(_params: &Self::Params, _state: &Self::State, _ran: &[Output]) -> Map<String, Value> {
@@ -213,6 +221,9 @@ pub trait AnyModule: Send + Sync {
     /// What it adds to the variables of a host.
     fn brings(&self) -> Brings;
 
+    /// Whether it may refuse before anything is done on any host.
+    fn looks_ahead(&self) -> bool;
+
     /// Types the arguments of one task.
     fn call(&self, args: &Args) -> Result<Box<dyn Call>, Fault>;
 }
@@ -227,6 +238,9 @@ pub trait Call: Send + Sync {
 
     /// Decides on the answers.
     fn decide(&self, answers: &Answers) -> Result<Decision, Fault>;
+
+    /// What must not be found out half way; `None` where these answers cannot tell yet.
+    fn forbids(&self, answers: &Answers) -> Option<Result<(), Fault>>;
 
     /// Whether the probe is asked again after acting.
     fn verifies(&self) -> bool;
@@ -270,6 +284,10 @@ impl<M: Module> AnyModule for Entry<M> {
         M::BRINGS
     }
 
+    fn looks_ahead(&self) -> bool {
+        M::LOOKS_AHEAD
+    }
+
     fn call(&self, args: &Args) -> Result<Box<dyn Call>, Fault> {
         Ok(Box::new(Bound::<M>(M::decode(args)?)))
     }
@@ -293,6 +311,11 @@ impl<M: Module> Call for Bound<M> {
                 actions: M::actions(&self.0, &state, &diff),
             },
         })
+    }
+
+    fn forbids(&self, answers: &Answers) -> Option<Result<(), Fault>> {
+        let state = M::state(&self.0, answers).ok()?;
+        Some(M::forbids(&self.0, &state))
     }
 
     fn verifies(&self) -> bool {

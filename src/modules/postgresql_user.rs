@@ -5,6 +5,10 @@
 //! it never leaves the control machine in clear: what travels is a SCRAM-SHA-256 verifier. A ready verifier
 //! (`SCRAM-SHA-256$...`) is taken as `password` as well. An empty `password` removes it.
 //!
+//! A password that was made in this run (`lookup('password', ...)` whose file is missing) does not take the place of one
+//! that is set: whoever knows that one would be locked out. It is refused before anything is done on any host, unless
+//! `renew_password` says so.
+//!
 //! `configuration` holds settings of the role (`ALTER ROLE ... SET`); null removes one, others are left alone.
 //! A role that owns something or has been granted something is not dropped; the failure says in which databases.
 //!
@@ -43,6 +47,8 @@ pub struct Params {
     present: bool,
     password: Option<Secret>,
     keep_password: bool,
+    /// The password was made in this run, and may not take the place of another.
+    fresh: bool,
     flags: Vec<(&'static str, bool)>,
     conn_limit: Option<i64>,
     expires: Option<String>,
@@ -115,6 +121,12 @@ impl Module for PostgresqlUser {
             Param::new("no_password_changes", Kind::Bool, "Leave the password of a role that is there alone")
                 .default("false"),
             Param::new(
+                "renew_password",
+                Kind::Bool,
+                "A password that was made in this run may take the place of one that is set",
+            )
+            .default("false"),
+            Param::new(
                 "fail_on_user",
                 Kind::Bool,
                 "Fail when the role cannot be dropped; otherwise leave it",
@@ -143,6 +155,11 @@ impl Module for PostgresqlUser {
             present: args.str("state").as_deref() != Some("absent"),
             password: password.map(Secret::new),
             keep_password: args.bool("no_password_changes").unwrap_or(false),
+            fresh: !args.bool("renew_password").unwrap_or(false)
+                && args
+                    .context("fresh")
+                    .and_then(Value::as_array)
+                    .is_some_and(|names| names.iter().any(|name| name == "password")),
             flags: args.list("role_attr_flags").iter().map(|word| flag(word)).collect::<Result<_, _>>()?,
             conn_limit: args.int("conn_limit"),
             expires: args.str("expires"),
@@ -186,7 +203,17 @@ impl Module for PostgresqlUser {
         Ok(Found { seen, salt })
     }
 
+    const LOOKS_AHEAD: bool = true;
+
+    fn forbids(params: &Params, found: &Found) -> Result<(), Fault> {
+        match &found.seen.found {
+            Some(role) if params.present => locked_out(params, role),
+            _ => Ok(()),
+        }
+    }
+
     fn diff(params: &Params, found: &Found) -> Result<Verdict<Vec<Step>>, Fault> {
+        Self::forbids(params, found)?;
         let steps = match &found.seen.found {
             None if params.present => create(params, &found.salt)?,
             None => Vec::new(),
@@ -386,6 +413,23 @@ fn alter(params: &Params, role: &Role, salt: &[u8]) -> Result<Vec<Step>, Fault> 
     }
     steps.extend(params.rest(Some(role))?);
     Ok(steps)
+}
+
+/// Refuses a password that nobody can know yet where one is in use.
+fn locked_out(params: &Params, role: &Role) -> Result<(), Fault> {
+    let (Some(password), Some(stored)) = (&params.password, &role.password) else { return Ok(()) };
+    if !params.fresh || params.keep_password || scram::fits(password.expose(), stored) {
+        return Ok(());
+    }
+    let name = &params.name;
+    Err(Fault::param(
+        "password",
+        format!("the role `{name}` has a password that is not known here: a new one would lock out whoever uses it"),
+    )
+    .note("its file on this machine is missing, so one was made for this run; it was not kept")
+    .hint("fetch the folder of passwords (`secrets/` beside the inventory) from where the site was last run (README, \"Shared by a team\")")
+    .hint(format!("`renew_password: true` replaces it (role replication: `-e postgresql_renew_passwords={name}`)"))
+    .certain())
 }
 
 fn in_use(params: &Params, role: &Role) -> Fault {

@@ -44,6 +44,8 @@ pub struct Found {
     salt: Vec<u8>,
     password: Option<Secret>,
     now: OffsetDateTime,
+    /// Certificates were issued from this folder.
+    issued: bool,
 }
 
 /// What is to be done.
@@ -108,7 +110,7 @@ impl Module for TlsCa {
     }
 
     fn state(params: &Params, answers: &Answers) -> Result<Found, Fault> {
-        let [cert, key, new_key, serial, salt, password, _] = asks(params);
+        let [cert, key, new_key, serial, salt, password, _, issued] = asks(params);
         let key_file = answers.file(&key)?;
         Ok(Found {
             cert: answers.text(&cert)?,
@@ -119,13 +121,27 @@ impl Module for TlsCa {
             salt: answers.random(&salt)?.clone(),
             password: answers.password(&password)?.clone(),
             now: tls::now(answers)?,
+            issued: answers.file(&issued)?.exists(),
         })
+    }
+
+    const LOOKS_AHEAD: bool = true;
+
+    fn forbids(params: &Params, found: &Found) -> Result<(), Fault> {
+        Self::diff(params, found).map(|_| ())
     }
 
     fn diff(params: &Params, found: &Found) -> Result<Verdict<Diff>, Fault> {
         let opened = found.key.as_deref().map(|text| tls::open(text, found.password.as_ref())).transpose()?;
         let key = opened.as_ref().map(|text| text.as_str());
         match ca_needs(found.cert.as_deref(), key, &params.policy, found.now)? {
+            CaVerdict::Create { .. } if found.issued => Err(Fault::param(
+                "dir",
+                format!("`{}` has records of certificates that were issued, but no CA", params.dir),
+            )
+            .hint("restore `ca.crt` and `ca.key`, from `backup/` there or from where the site was last run")
+            .hint("lost for good: move the whole folder away; hosts with its certificates are then named")
+            .certain()),
             CaVerdict::Create { .. } => {
                 let serial = tls::array(&found.serial)?;
                 let ca = Ca::create(&params.policy, found.new_key.expose(), serial, found.now)?;
@@ -134,7 +150,7 @@ impl Module for TlsCa {
             }
             CaVerdict::Rotate { because, days_left } if days_left < 0 => {
                 Err(Fault::task(format!("the CA in `{}` cannot sign any more: {because}", params.dir))
-                    .hint("move both of its files away: a new CA and all its leaves are made; no connection by the old ones works any more"))
+                    .hint(format!("move `{}` away: a new CA and all its leaves are made; no connection by the old ones works any more", params.dir)))
             }
             CaVerdict::Keep { days_left } | CaVerdict::Rotate { days_left, .. } => {
                 if let (Some(plain), Some(text)) = (key, &found.key) {
@@ -222,7 +238,7 @@ impl Found {
     }
 }
 
-fn asks(params: &Params) -> [Ask; 7] {
+fn asks(params: &Params) -> [Ask; 8] {
     let file = |name: &str| Ask::Local(LocalAsk::File(format!("{}/{name}", params.dir)));
     [
         file("ca.crt"),
@@ -232,5 +248,6 @@ fn asks(params: &Params) -> [Ask; 7] {
         Ask::Local(LocalAsk::Random(SALT_LEN)),
         Ask::Local(LocalAsk::VaultPassword),
         Ask::Local(LocalAsk::Now),
+        file("issued"),
     ]
 }

@@ -4,7 +4,8 @@
 //! `key_origin: host` it never travels: `tls_key` makes it there, and its certificate request is signed here. A
 //! certificate that is valid, holds the names asked for, comes from the CA and belongs to the key is never issued
 //! again; it is renewed 30 days before its end, and at once when it was revoked (`ishprov certs revoke`). The
-//! certificate (which is public) is recorded in `DIR/issued/HOST-NAME.crt` and `DIR/index/SERIAL.json`.
+//! certificate (which is public) is recorded in `DIR/issued/HOST+etc+pg+server.crt` (host and path) and
+//! `DIR/index/SERIAL.json`.
 //!
 //! `usage: server` takes `sans`, every name and address by which clients reach the host. `usage: client` takes `role`,
 //! the PostgreSQL role it logs in as; `sans` then tell certificates of several hosts for one role apart. `ca_path` puts
@@ -12,10 +13,13 @@
 //! another), else `DIR/ca.crt`. `crl_path` puts the list of revoked certificates there, `DIR/crl.pem`, once there is
 //! one: the server's `ssl_crl_file`. It must hold a list of every CA that is trusted, or the server would refuse all.
 //!
+//! A host whose certificate is from a CA that is not known here, or that trusts one, is refused before anything is done
+//! on any host: this folder is not the one that its certificates were made with. `replace_foreign` gives them up.
+//!
 //! A new key and its certificate take the place of the old ones together, so that no reload finds half of them.
-//! Whatever uses the files must be told of new ones: `reload` names the systemd unit, which is reloaded when it runs.
-//! (`postgresql_rollout` sees newer files by itself.) What the task says is kept in `DIR/issued/HOST-NAME.json`:
-//! `ishprov certs rotate` goes by it.
+//! Whatever uses the files must be told of new ones: `reload` names the systemd units, which are reloaded when they run;
+//! when several tasks are for the same file (two servers that share it), the units of all of them. (`postgresql_rollout`
+//! sees newer files by itself.) What the task says is kept beside the record, as `.json`: `ishprov certs rotate` goes by it.
 //! Registers `days_left`, `not_after`, `fingerprint` and `serial`.
 //!
 //! EXAMPLES
@@ -62,12 +66,12 @@ pub struct Params {
     /// Of the key; the certificates are readable for everybody.
     attrs: Attrs,
     record: Record,
-    /// The systemd unit that uses the files.
-    reload: Option<String>,
     /// The key is made on the host.
     on_host: bool,
     /// Serial numbers of certificates that shall go although they are good.
     replace: Vec<String>,
+    /// What is from another CA may go.
+    replace_foreign: bool,
     check_mode: bool,
 }
 
@@ -88,6 +92,8 @@ pub struct Found {
     ca_cert: Option<String>,
     ca_key: Option<String>,
     bundle: Option<String>,
+    /// CAs before and after the one there, while one takes the place of the other.
+    beside: Vec<String>,
     crl: Option<String>,
     crl_there: Option<String>,
     kept: Kept,
@@ -153,12 +159,18 @@ impl Module for TlsCert {
                 "Where the key is made: here, or on the host by `tls_key`",
             )
             .default("control"),
-            Param::new("reload", Kind::Str, "The systemd unit to reload after a change, when it runs"),
+            Param::new("reload", Kind::List, "The systemd units to reload after a change, when they run"),
             Param::new(
                 "replace",
                 Kind::List,
                 "Serial numbers of certificates to replace although they are good: for `ishprov certs rotate`",
             ),
+            Param::new(
+                "replace_foreign",
+                Kind::Bool,
+                "Replace what is from a CA that is not known here, whoever still trusts it",
+            )
+            .default("false"),
         ],
     };
 
@@ -186,9 +198,9 @@ impl Module for TlsCert {
         policy.validate().map_err(in_sans)?;
         let path = |name: &str| super::attrs::path(args, name);
         let attrs = tls::key_attrs(args)?;
-        let reload = args.str("reload");
+        let reload = args.list("reload");
         let unit = |c: char| c.is_ascii_alphanumeric() || "-_.@:\\".contains(c);
-        if let Some(name) = reload.as_ref().filter(|name| name.is_empty() || !name.chars().all(unit)) {
+        if let Some(name) = reload.iter().find(|name| name.is_empty() || !name.chars().all(unit)) {
             return Err(Fault::param("reload", format!("`{name}` cannot be the name of a systemd unit"))
                 .hint("like `postgresql@15-main` or `pgbouncer`"));
         }
@@ -205,9 +217,9 @@ impl Module for TlsCert {
             cert_path,
             attrs,
             record,
-            reload,
             on_host: args.str("key_origin").as_deref() == Some("host"),
             replace: args.list("replace"),
+            replace_foreign: args.bool("replace_foreign").unwrap_or(false),
             check_mode: check_mode(args),
         })
     }
@@ -220,6 +232,8 @@ impl Module for TlsCert {
             local(params, "ca.crt"),
             local(params, "ca.key"),
             local(params, "ca-bundle.crt"),
+            local(params, BESIDE[0]),
+            local(params, BESIDE[1]),
             local(params, "crl.pem"),
             Ask::Local(LocalAsk::VaultPassword),
             Ask::Local(LocalAsk::NewKey(params.policy.key_kind.to_string())),
@@ -260,6 +274,10 @@ impl Module for TlsCert {
             ca_cert: answers.text(&local(params, "ca.crt"))?,
             ca_key: answers.text(&local(params, "ca.key"))?,
             bundle: answers.text(&local(params, "ca-bundle.crt"))?,
+            beside: BESIDE
+                .iter()
+                .filter_map(|name| answers.text(&local(params, name)).transpose())
+                .collect::<Result<_, _>>()?,
             crl: answers.text(&local(params, "crl.pem"))?,
             crl_there: match &params.crl_path {
                 Some(path) => answers.text(&Ask::content(path))?,
@@ -273,7 +291,32 @@ impl Module for TlsCert {
         })
     }
 
+    const LOOKS_AHEAD: bool = true;
+
+    fn forbids(params: &Params, found: &Found) -> Result<(), Fault> {
+        let texts = [&found.ca_cert, &found.bundle].into_iter().flatten().chain(&found.beside);
+        let known: Vec<CertInfo> = texts.filter_map(|text| CertInfo::all(text).ok()).flatten().collect();
+        let there = (found.cert.as_deref(), found.ca_there.as_deref());
+        let Some(what) = pki::foreign(&known, there.0, there.1, found.now) else { return Ok(()) };
+        if params.replace_foreign {
+            return Ok(());
+        }
+        let dir = &params.dir;
+        let here = match found.ca_cert.as_deref().map(CertInfo::first) {
+            Some(Ok(ca)) => format!("the CA in `{dir}` is `{}` ({:.16})", ca.subject, ca.fingerprint),
+            Some(Err(_)) => format!("the CA in `{dir}` cannot be read"),
+            None => format!("there is no CA in `{dir}`"),
+        };
+        Err(Fault::param("dir", format!("{what}, and {here}: everybody who trusts the other would be cut off"))
+            .note(format!("it lies in `{}`", params.cert_path))
+            .hint(format!("fetch `{dir}` from where the site was last run: it is shared by all who run it (README, \"Shared by a team\")"))
+            .hint(format!("another CA takes over without a break by `ishprov certs rotate --ca`, with the old `{dir}`"))
+            .hint("lost for good: `replace_foreign: true` replaces them (role tls: `-e tls_replace_foreign=HOST,HOST`)")
+            .certain())
+    }
+
     fn diff(params: &Params, found: &Found) -> Result<Verdict<Diff>, Fault> {
+        Self::forbids(params, found)?;
         let Some(ca_cert) = &found.ca_cert else {
             if params.check_mode {
                 let issue = Some(("the CA is made before it".to_owned(), None));
@@ -418,18 +461,18 @@ impl Module for TlsCert {
                 let moves = key_new.map(|from| moved(&from, &params.key_path)).into_iter();
                 let moves: Vec<String> = moves.chain([moved(&cert_new, &params.cert_path)]).collect();
                 actions.push(Action::sh(moves.join(" && ") + "\n"));
-                actions.extend(params.record.write(cert));
+                actions.extend(params.record.write(&found.kept, cert));
             }
             Some((_, None)) => {}
             None => {
                 actions.extend(params.attrs.actions(&params.key_path, &diff.attrs, Follow::Own));
                 if let (true, Some(cert)) = (diff.record, &found.cert) {
-                    actions.extend(params.record.write(cert));
+                    actions.extend(params.record.write(&found.kept, cert));
                 }
             }
         }
         let touched = diff.issue.is_some() || diff.ca.is_some() || diff.crl.is_some();
-        if let (true, Some(unit)) = (touched, &params.reload) {
+        for unit in params.record.units(&found.kept).iter().filter(|_| touched) {
             let unit = quote(unit);
             actions.push(Action::sh(format!(
                 "if systemctl -q is-active -- {unit}; then systemctl reload -- {unit}; fi\n"
@@ -471,6 +514,9 @@ impl Params {
         folders
     }
 }
+
+/// CAs that are known while one takes the place of another.
+const BESIDE: [&str; 2] = ["previous/ca.crt", "next/ca.crt"];
 
 fn local(params: &Params, name: &str) -> Ask {
     Ask::Local(LocalAsk::File(format!("{}/{name}", params.dir)))

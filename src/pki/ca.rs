@@ -171,7 +171,7 @@ pub fn ca_needs(
     let incomplete = |there: &str, gone: &str| {
         Fault::task(format!("there is a CA {there} but no CA {gone}"))
             .hint(format!("restore the {gone} from a backup"))
-            .hint("or, if it is lost for good, move the other file away too: a new CA and all its leaves are made")
+            .hint("or, if it is lost for good, move the folder away: hosts with its certificates are then named, and given up by name")
     };
     let ca = match (cert_pem, key_pem) {
         (None, None) => return Ok(CaVerdict::Create { because: "there is no CA yet".to_string() }),

@@ -78,6 +78,15 @@ impl Told {
         })
     }
 
+    /// A parameter that is a list of texts, or one text.
+    pub fn list(&self, name: &str) -> Vec<&str> {
+        match self.task.get(name) {
+            Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
+            Some(Value::String(text)) => vec![text],
+            _ => Vec::new(),
+        }
+    }
+
     /// A parameter that is a text.
     pub fn str(&self, name: &str) -> Option<&str> {
         self.task.get(name).and_then(Value::as_str)

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! DIR/ca.crt  ca.key  ca-bundle.crt?  crl.pem?    the CA
-//! DIR/issued/NAME.crt                             the newest certificate of a name, as it was issued
+//! DIR/issued/NAME.crt                             the newest certificate of a name, as it was issued; a host's is named
+//!                                                 after the host and the whole path (HOST+etc+pg+server)
 //! DIR/index/SERIAL.json                           who got it, until when, and whether it was revoked
 //! ```
 //!
@@ -16,6 +17,7 @@ use super::inspect::CertInfo;
 use super::leaf::day;
 use super::policy::KEY_MODE;
 use crate::diag::Fault;
+use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
@@ -82,6 +84,40 @@ pub struct State {
     pub entries: Vec<Entry>,
 }
 
+/// Longest name that leaves room for endings and temporary names: file systems take 255 bytes.
+const LONGEST_NAME: usize = 200;
+
+/// The name of a host's certificate: no two hosts and paths have the same.
+pub fn record_name(host: &str, cert_path: &str) -> String {
+    let path = match cert_path.strip_suffix(".crt") {
+        Some(stem) => stem.to_owned(),
+        None => format!("{cert_path}/"),
+    };
+    let mut name = String::new();
+    for byte in host.bytes().chain(path.bytes()) {
+        match byte {
+            b'/' => name.push('+'),
+            b'-' | b'_' | b'.' => name.push(byte.into()),
+            _ if byte.is_ascii_alphanumeric() => name.push(byte.into()),
+            _ => name.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    if name.len() > LONGEST_NAME {
+        let digest = super::inspect::hex(digest(&SHA256, name.as_bytes()).as_ref());
+        name.truncate(LONGEST_NAME - 33);
+        name = format!("{name}%{:.32}", digest);
+    }
+    name
+}
+
+/// The name that the record of a host's certificate had before it held the whole path.
+fn short_name(host: &str, cert_path: &str) -> String {
+    let stem = cert_path.rsplit('/').next().unwrap_or_default();
+    let stem = stem.rsplit_once('.').map_or(stem, |(stem, _)| stem);
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+    format!("{host}-{stem}").chars().map(plain).collect()
+}
+
 impl Entry {
     /// The record of a certificate that was just issued.
     pub fn new(cert: &CertInfo, name: &str) -> Self {
@@ -110,6 +146,16 @@ impl Entry {
     /// The text of its file.
     pub fn to_text(&self) -> String {
         serde_json::to_string_pretty(self).map(|text| text + "\n").unwrap_or_default()
+    }
+
+    /// The name it had before names held the whole path.
+    fn short_name(&self) -> Option<String> {
+        Some(short_name(self.host.as_deref()?, self.cert_path.as_deref()?))
+    }
+
+    /// Whether it is called so: by its name, or by the shorter one that it had before.
+    pub fn goes_by(&self, name: &str) -> bool {
+        self.name == name || self.short_name().as_deref() == Some(name)
     }
 
     /// Whether it was revoked and `ca` has to say so: a CA has no say in what another one issued.
@@ -141,7 +187,10 @@ impl Entry {
         {
             moment(time).ok_or_else(|| format!("`{time}` is no point in time"))?;
         }
-        Ok(entry)
+        // Also of records from before names held the whole path.
+        let name =
+            entry.host.as_deref().zip(entry.cert_path.as_deref()).map(|(host, path)| record_name(host, path));
+        Ok(Self { name: name.unwrap_or_else(|| entry.name.clone()), ..entry })
     }
 }
 
@@ -223,7 +272,7 @@ impl State {
             return Ok(by_serial);
         }
         let named = |entry: &&Entry| {
-            entry.name == which || entry.common_name == which || entry.host.as_deref() == Some(which)
+            entry.goes_by(which) || entry.common_name == which || entry.host.as_deref() == Some(which)
         };
         let found: Vec<&Entry> =
             self.entries.iter().filter(named).filter(|entry| !entry.expired(now)).collect();
@@ -253,7 +302,7 @@ fn adopt(files: &Files, ca: &CertInfo, entries: &mut Vec<Entry>, faults: &mut Ve
         if entries.iter().any(|entry| entry.fingerprint == cert.fingerprint) {
             continue;
         }
-        let known = entries.iter().any(|entry| entry.name == name);
+        let known = entries.iter().any(|entry| entry.goes_by(name));
         // A leaf of the CA before this one says nothing against the state.
         if known && cert.issued_by(ca).is_ok() {
             faults.push(
@@ -265,9 +314,11 @@ fn adopt(files: &Files, ca: &CertInfo, entries: &mut Vec<Entry>, faults: &mut Ve
         }
         entries.push(Entry::new(&cert, name));
     }
-    let lost = entries.iter().filter(|entry| {
-        !files.issued.iter().any(|(file, _)| file.strip_suffix(".crt") == Some(entry.name.as_str()))
-    });
+    let there = |name: &str| files.issued.iter().any(|(file, _)| file.strip_suffix(".crt") == Some(name));
+    // A run writes the file of the whole name, too.
+    let lost = entries
+        .iter()
+        .filter(|entry| !there(&entry.name) && !entry.short_name().is_some_and(|name| there(&name)));
     let mut names: Vec<&str> = lost.map(|entry| entry.name.as_str()).collect();
     names.dedup();
     for name in names {
@@ -308,4 +359,26 @@ pub fn stamp(at: OffsetDateTime) -> String {
 /// The point in time that [`stamp`] wrote.
 pub(super) fn moment(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_paths_never_share_a_name() {
+        for (path, name) in [
+            ("/etc/pg/server.crt", "pg1+etc+pg+server"),
+            ("/etc/pg/server", "pg1+etc+pg+server+"),
+            ("/etc/pg+server.crt", "pg1+etc+pg%2bserver"),
+            ("/etc/pg-server.crt", "pg1+etc+pg-server"),
+            ("/etc/pg/my server.pem", "pg1+etc+pg+my%20server.pem+"),
+            ("/etc/pg/%20.crt", "pg1+etc+pg+%2520"),
+        ] {
+            assert_eq!(record_name("pg1", path), name);
+        }
+        let long = |end: &str| record_name("pg1", &format!("/{}/{end}.crt", "x".repeat(400)));
+        assert_eq!(long("a").len(), LONGEST_NAME);
+        assert_ne!(long("a"), long("b"));
+    }
 }

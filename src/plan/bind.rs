@@ -190,8 +190,18 @@ impl Binder<'_> {
                 Diagnostic::error("internal", "a step without a module was bound").at(step.span),
             ]);
         };
-        let args = self.args(step, module.spec(), scope)?.with_context(context);
+        let args = self.args(step, module.spec(), scope)?;
+        let fresh = self.fresh(&args).map(|(name, _)| Value::from(name.clone())).collect();
+        let mut context = context;
+        context.insert("fresh".to_owned(), Value::Array(fresh));
+        let args = args.with_context(context);
         module.call(&args).map_err(|fault| vec![place(step, fault, "bad-argument")])
+    }
+
+    /// Arguments that hold a password which was made in this run.
+    pub fn fresh<'a>(&'a self, args: &'a Args) -> impl Iterator<Item = (&'a String, &'a str)> {
+        let texts = args.values().iter().filter_map(|(name, value)| Some((name, value.as_str()?)));
+        texts.filter(|(_, text)| self.templates.is_fresh(text))
     }
 
     /// Renders a step's arguments and holds them against the specification.

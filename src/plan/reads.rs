@@ -51,6 +51,12 @@ impl Brought {
         }
     }
 
+    /// Leaves out facts: what is known of a host when it is connected to.
+    pub fn without_facts(mut self) -> Self {
+        self.names.retain(|name| !name.starts_with("ansible_"));
+        self
+    }
+
     /// Whether a name is among them.
     pub fn has(&self, name: &str) -> bool {
         let fits = |known: &String| known.strip_suffix('*').is_some_and(|start| name.starts_with(start));

@@ -33,6 +33,32 @@ impl Templates {
         Self { world: Arc::new(World { masker, lookups }) }
     }
 
+    /// Whether a text holds a password that was made in this run.
+    pub fn is_fresh(&self, text: &str) -> bool {
+        self.world.lookups.is_fresh(text)
+    }
+
+    /// From now on what is made is kept, and so is what was made, except passwords that stand in `held`.
+    ///
+    /// # Errors
+    /// One cannot be written down.
+    pub fn settle(&self, held: &[String]) -> Result<(), String> {
+        self.world.lookups.settle(held)
+    }
+
+    /// Keeps passwords that stand in a text.
+    ///
+    /// # Errors
+    /// One cannot be written down.
+    pub fn keep(&self, text: &str) -> Result<(), String> {
+        self.world.lookups.keep(text)
+    }
+
+    /// Forgets passwords of this run that stand in a text.
+    pub fn disown(&self, text: &str) {
+        self.world.lookups.disown(text);
+    }
+
     /// The whole tree with its templates rendered and its vault values decrypted. Spans are kept, `!unsafe` texts are
     /// not touched, results hold plain text (`Kind::Unsafe`), so that rendering twice changes nothing.
     pub fn render_node(&self, node: &Node, scope: &Arc<dyn Scope>) -> Result<Node, Diagnostic> {

@@ -86,6 +86,26 @@ pub trait Lookups: Send + Sync {
     fn decrypt(&self, ciphertext: &str) -> Result<Secret, String>;
     /// A password that is made once and kept.
     fn password(&self, from: FileId, request: &PasswordRequest) -> Result<Secret, String>;
+    /// Whether a text holds a password that was made in this run: nobody has known it before.
+    fn is_fresh(&self, _text: &str) -> bool {
+        false
+    }
+    /// From now on what is made is kept at once, and so is what was made, except passwords that stand in `held`.
+    ///
+    /// # Errors
+    /// One cannot be written down.
+    fn settle(&self, _held: &[String]) -> Result<(), String> {
+        Ok(())
+    }
+    /// Keeps passwords that stand in a text: a host is about to get them.
+    ///
+    /// # Errors
+    /// One cannot be written down.
+    fn keep(&self, _text: &str) -> Result<(), String> {
+        Ok(())
+    }
+    /// Forgets passwords of this run that stand in a text: they were refused, and the next run shall refuse them too.
+    fn disown(&self, _text: &str) {}
     /// The source text of a file, so that faults can point into a scalar.
     fn source(&self, file: FileId) -> Option<Arc<str>>;
 }

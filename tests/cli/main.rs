@@ -3,6 +3,7 @@
 
 mod addresses;
 mod ahead;
+mod beforehand;
 mod folder;
 mod foresight;
 mod hosts;

@@ -35,6 +35,7 @@ fn lab_three_bare_hosts_become_a_cluster_and_stay_one() {
     ordering::connections_are_raised_and_lowered_under_a_writer(&bench);
     a_lost_host_is_reported_and_the_next_run_completes_it(&bench);
     a_foreign_data_directory_is_refused(&bench);
+    refused::a_lost_authority_or_password(&bench);
     refused::another_cluster_on_the_port(&bench);
     refused::a_running_primary_is_never_cloned(&bench);
     refused::a_standby_of_another_system(&bench);

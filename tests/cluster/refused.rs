@@ -25,6 +25,28 @@ pub fn another_cluster_on_the_port(bench: &Bench) {
     }
 }
 
+/// A checkout that lacks what another one made: nothing is made anew behind people's backs.
+pub fn a_lost_authority_or_password(bench: &Bench) {
+    let away = |name: &str| {
+        let (path, kept) = (bench.path(name), bench.path("kept"));
+        std::fs::rename(&path, &kept).expect("it is there");
+        move || std::fs::rename(&kept, &path).expect("nothing was made in its place")
+    };
+    let stored = "SELECT rolname, rolpassword FROM pg_authid ORDER BY 1";
+    let before = bench.sql(PRIMARY, stored);
+    for (lost, words) in [
+        ("pki", ["there is no CA in `pki`", "certs rotate --ca"]),
+        ("inventory/secrets", ["has a password that is not known here", "postgresql_renew_passwords"]),
+    ] {
+        let back = away(lost);
+        refused(bench, &[], &words);
+        refused(bench, &["--check"], &words);
+        back();
+    }
+    assert_eq!(bench.sql(PRIMARY, stored), before);
+    bench.run(&[]).code(0);
+}
+
 pub fn a_running_primary_is_never_cloned(bench: &Bench) {
     let identifier = "SELECT system_identifier, (SELECT count(*) FROM proof) FROM pg_control_system()";
     let before = bench.sql(PRIMARY, identifier);

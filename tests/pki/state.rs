@@ -52,6 +52,35 @@ fn a_folder_from_before_there_were_records_is_read_as_it_is() {
 }
 
 #[test]
+fn records_of_hosts_from_before_names_held_the_whole_path_are_read_as_two() {
+    let ca = main_ca();
+    let held = |serial: u8, path: &str| {
+        let (entry, cert) = issued(&ca, "pg1-server", serial);
+        let (host, cert_path) = (Some("pg1".to_owned()), Some(path.to_owned()));
+        (Entry { host, cert_path, ..entry }, cert)
+    };
+    let (pg, _) = held(1, "/etc/pg/server.crt");
+    let (bouncer, bouncer_cert) = held(2, "/etc/bouncer/server.crt");
+    let before = Files {
+        index: [&pg, &bouncer].iter().map(|entry| (entry.file_name(), entry.to_text())).collect(),
+        // The one that was written last.
+        issued: vec![("pg1-server.crt".to_owned(), bouncer_cert.clone())],
+        crl: None,
+        ..sound()
+    };
+    let state = State::read(&before).unwrap();
+    let names: Vec<_> = state.current().iter().map(|entry| entry.name.clone()).collect();
+    assert_eq!(names, ["pg1+etc+bouncer+server", "pg1+etc+pg+server"]);
+    assert_eq!(state.find("pg1-server", NOW).unwrap().len(), 2, "the old name still means both");
+    // A run has written one of them anew: the old file beside it says nothing against that.
+    let mut half = before;
+    half.issued.push(("pg1+etc+bouncer+server.crt".to_owned(), bouncer_cert));
+    assert_eq!(State::read(&half).unwrap().entries.len(), 2);
+    half.issued.clear();
+    assert_eq!(State::read(&half).unwrap_err().len(), 2, "both are lost");
+}
+
+#[test]
 fn whatever_does_not_hold_together_is_refused() {
     let other = new_ca("main CA");
     let (_, foreign) = issued(&main_ca(), "alice", 9);

@@ -95,7 +95,7 @@ pub fn unfit(seen: &Seen, tasks: &[Told]) -> Vec<String> {
     faults.extend(replication(seen));
     let missing = tasks.iter().filter(|told| lying(told, seen).is_none());
     for path in missing.filter_map(|told| told.str("cert_path")) {
-        faults.push(format!("`{path}` is not there"));
+        faults.push(format!("`{path}` is not there (given up for good: `ishprov certs revoke` it)"));
     }
     faults
 }
@@ -219,7 +219,7 @@ fn plain(subject: &str) -> String {
 fn script(place: &Place, reload: bool) -> String {
     let mut text = super::host::FUNCTIONS.to_owned();
     if reload {
-        let units: BTreeSet<&str> = place.tasks.iter().filter_map(|told| told.str("reload")).collect();
+        let units: BTreeSet<&str> = place.tasks.iter().flat_map(|told| told.list("reload")).collect();
         for unit in units {
             let unit = quote(unit);
             text += &format!(

@@ -33,7 +33,8 @@ pub fn issue(args: &CertsIssueArgs, screen: &Screen) -> Done<i32> {
     let store = Store::lock(&args.pki.pki)?;
     let state = read(&args.pki.pki)?;
     let ca = store.ca(password.as_ref())?;
-    if let Some(host) = state.current().iter().find(|it| it.name == args.name).and_then(|it| it.host.as_ref())
+    if let Some(host) =
+        state.current().iter().find(|it| it.goes_by(&args.name)).and_then(|it| it.host.as_ref())
     {
         let fault =
             Fault::task(format!("`{}` is the record of a certificate that `{host}` holds", args.name))

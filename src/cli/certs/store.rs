@@ -2,7 +2,7 @@
 
 use super::{Done, blame};
 use crate::diag::{Diagnostic, Fault};
-use crate::pki::{Ca, Entry, Files, KEY_MODE, Rotation, State, Told};
+use crate::pki::{Ca, Entry, Files, KEY_MODE, Rotation, State, Told, record_name};
 use crate::shell::Secret;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
@@ -167,11 +167,19 @@ pub fn read(dir: &Path) -> Done<State> {
 
 /// What the tasks `tls_cert` said, by the name of their certificate.
 pub fn told(dir: &Path) -> Done<Vec<(String, Told)>> {
-    let mut all = Vec::new();
+    let mut all: Vec<(String, Told)> = Vec::new();
+    let mut before = Vec::new();
     for (file, text) in texts(dir, "issued", ".json")? {
         let told = Told::parse(&file, &text).map_err(|fault| vec![blame(dir, fault)])?;
-        all.push((file.trim_end_matches(".json").to_owned(), told));
+        let named = file.trim_end_matches(".json").to_owned();
+        match told.str("cert_path").map(|path| record_name(&told.host, path)) {
+            Some(name) if name != named => before.push((name, told)),
+            _ => all.push((named, told)),
+        }
     }
+    // From before names held the whole path; what a run has written since then counts.
+    before.retain(|(name, _)| !all.iter().any(|(known, _)| known == name));
+    all.append(&mut before);
     Ok(all)
 }
 

@@ -58,6 +58,7 @@ impl Host {
             let decision = match call.decide(&answers) {
                 Ok(decision) => decision,
                 Err(fault) => {
+                    self.disown_fresh(shared, &unit);
                     let outcome = self.refused(&unit, call.as_ref(), fault);
                     return self.finish(shared, &unit, outcome, started.elapsed());
                 }
@@ -102,6 +103,9 @@ impl Host {
         }
         if let Some(outcome) = self.leaks(shared, &unit, &actions) {
             return self.finish(shared, &unit, outcome, started.elapsed());
+        }
+        if let Err(diagnostic) = self.keep_fresh(shared, &unit) {
+            return self.finish(shared, &unit, Outcome::failed(diagnostic, Map::new()), started.elapsed());
         }
         shared.tell(Event::Started { host: self.name.clone(), title: title(shared, &unit) });
         window.forget();
@@ -391,7 +395,7 @@ pub(super) fn answers_of(reply: Option<ItemReply>) -> Answers {
 }
 
 /// A unit's own answers, under the questions its module put.
-pub(super) fn pick(asks: &[(Ask, Ask)], all: &Answers) -> Answers {
+pub(in crate::engine) fn pick(asks: &[(Ask, Ask)], all: &Answers) -> Answers {
     let mut own = Answers::new();
     for (ask, sent) in asks {
         if let Some(answer) = all.peek(sent) {
