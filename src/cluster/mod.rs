@@ -5,9 +5,14 @@
 //! again, until the procedure says it is done. So each procedure can be shown before it runs, is resumable by
 //! running it again, and is tested by tables of states without a host.
 
+mod leftovers;
+mod neighbours;
+pub mod overriding;
 pub mod report;
 mod rollout;
 mod server;
+mod survey;
+mod takeover;
 mod topology;
 pub mod tune;
 
@@ -90,7 +95,8 @@ pub trait AnyProcedure: Send + Sync {
 }
 
 /// Every procedure, by name.
-pub static PROCEDURES: &[&dyn AnyProcedure] = &[&rollout::Rollout, &topology::Topology, &tune::Tune];
+pub static PROCEDURES: &[&dyn AnyProcedure] =
+    &[&leftovers::Leftovers, &rollout::Rollout, &survey::Survey, &topology::Topology, &tune::Tune];
 
 /// The procedure of this name.
 pub fn find(name: &str) -> Option<&'static dyn AnyProcedure> {

@@ -13,7 +13,10 @@
 //! - Then the standbys whose values fall: each waits until it has replayed the primary's change.
 //!
 //! So raising goes to the standbys first and lowering to the primary first, and a change that does both is one rollout.
-//! Between two restarts every running standby must stream again, not be paused, and be within `max_lag` of the primary.
+//! Between two restarts every running standby must stream again and be within `max_lag` of the primary. Two kinds of
+//! standbys are not waited for: one that will be told to follow another host or port anyway (`follows`), and one that
+//! somebody paused (`pg_wal_replay_pause`). That one stays paused: its restart waits until it is resumed, and that is said.
+//! Only where one of the five has to rise, or the primary could not, it is restarted and its pause ends, and that is said.
 //! A run that was broken off goes on from what it finds. Hosts without data and stale hosts are left alone.
 //!
 //! EXAMPLES
@@ -46,6 +49,11 @@ static SPEC: Spec = Spec {
         PRIMARY,
         MEMBERS,
         REBUILD,
+        Param::new(
+            "follows",
+            Kind::Str,
+            "The primary's address that standbys will be told to follow, where a task does that after this one",
+        ),
         Param::new("start", Kind::Bool, "Start servers that do not run").default("true"),
         Param::new("restart", Kind::Bool, "Restart where a setting takes it; `false` only names what waits")
             .default("true"),
@@ -227,6 +235,7 @@ impl Crew<'_> {
         let waiting: Vec<_> = self
             .live()
             .filter(|(_, _, _, live, role)| !live.pending.is_empty() && *role != Role::Stale)
+            .filter(|(_, _, server, live, _)| !self.stays_paused(server, live))
             .collect();
         if waiting.is_empty() {
             return Ok(None);
@@ -319,6 +328,11 @@ impl Crew<'_> {
         let names: Vec<_> = live.pending.iter().map(|(name, _, _)| name.as_str()).collect();
         let mut notes = self.picture.notes.clone();
         notes.push(format!("{host} ({}) is restarted {order}: {}", role.name(), names.join(", ")));
+        if role == Role::Standby && self.paused_by_hand(chosen.2, live) {
+            notes.push(format!(
+                "the replay of {host} was paused by hand, and the restart ends that: what its primary has more of it must have too"
+            ));
+        }
         Ok(Round {
             acts: vec![Act {
                 host: host.to_owned(),
@@ -334,18 +348,72 @@ impl Crew<'_> {
     /// What keeps the next restart from being done: every running standby must be close behind a primary that runs.
     fn gate(&self) -> Option<String> {
         let primary = self.live().find(|(_, _, _, _, role)| *role == Role::Primary);
-        self.live().filter(|(_, _, _, _, role)| *role == Role::Standby).find_map(|(_, host, _, live, _)| {
-            if live.paused {
-                return Some(format!("{host} to go on with its replay, which is paused"));
+        self.live().filter(|(_, _, _, _, role)| *role == Role::Standby).find_map(
+            |(index, host, server, live, _)| {
+                if self.paused_by_hand(server, live) {
+                    return None;
+                }
+                if live.paused {
+                    return Some(format!("{host} to go on with its replay, which is paused"));
+                }
+                // Without a primary nobody can stream.
+                let (_, _, _, leader, _) = primary?;
+                if !live.follows_well() && self.repointed(index, live, leader) {
+                    return None;
+                }
+                if !live.follows_well() {
+                    return Some(format!("{host} to stream again"));
+                }
+                let lag = leader.position?.saturating_sub(live.position?);
+                (lag > self.goal.max_lag).then(|| format!("{host} to come closer: it is {lag} bytes behind"))
+            },
+        )
+    }
+
+    /// A standby that will be told to follow another host or port than it does now.
+    fn repointed(&self, index: usize, live: &Live, leader: &Live) -> bool {
+        let Some(target) = self.members.get(index).and_then(|member| member.args.str("follows")) else {
+            return false;
+        };
+        live.follows.as_ref().is_some_and(|follows| *follows != target)
+            || live.follows_port.is_some_and(|port| port != leader.port)
+    }
+
+    /// Somebody paused the replay: the server itself does so only for want of one of the five.
+    fn paused_by_hand(&self, server: &Server, live: &Live) -> bool {
+        let primary =
+            self.live().find(|(_, _, _, _, role)| *role == Role::Primary).map(|(_, _, _, live, _)| live);
+        let wants = FIVE.iter().any(|(name, label)| {
+            let has = live.five.get(*name).copied().unwrap_or(u64::MAX);
+            let needed = primary.and_then(|primary| primary.five.get(*name).copied()).unwrap_or(0);
+            has < needed.max(server.floor(label))
+        });
+        live.recovery && live.paused && !wants
+    }
+
+    /// Paused by hand, and nothing forces a restart: none of the five has to rise.
+    fn stays_paused(&self, server: &Server, live: &Live) -> bool {
+        let rises = FIVE.iter().any(|(name, _)| {
+            server.after_restart(name).zip(live.five.get(*name)).is_some_and(|(after, has)| after > *has)
+        });
+        self.paused_by_hand(server, live) && !rises
+    }
+
+    /// What waits because somebody paused a standby.
+    fn paused_notes(&self) -> Vec<String> {
+        let paused = self.live().filter(|(_, _, server, live, _)| self.paused_by_hand(server, live));
+        let told = |(_, host, _, live, _): (usize, &str, &Server, &Live, Role)| {
+            let names: Vec<_> = live.pending.iter().map(|(name, _, _)| name.as_str()).collect();
+            match names.is_empty() {
+                true => format!("the replay of {host} is paused by hand and stays so"),
+                false => format!(
+                    "the replay of {host} is paused by hand and stays so: {} wait for its restart; \
+                     `SELECT pg_wal_replay_resume()` on it, then run again",
+                    names.join(", ")
+                ),
             }
-            // Without a primary nobody can stream.
-            let (_, _, _, leader, _) = primary?;
-            if !live.follows_well() {
-                return Some(format!("{host} to stream again"));
-            }
-            let lag = leader.position?.saturating_sub(live.position?);
-            (lag > self.goal.max_lag).then(|| format!("{host} to come closer: it is {lag} bytes behind"))
-        })
+        };
+        paused.map(told).collect()
     }
 
     /// At the end: a standby that was started a moment ago, or whose primary was, is given time to stream.
@@ -365,6 +433,7 @@ impl Crew<'_> {
 
     fn done(&self) -> Round {
         let mut notes = self.picture.notes.clone();
+        notes.extend(self.paused_notes());
         notes.extend(self.gate().map(|closed| format!("still waiting: {closed}")));
         let results = self.hosts().map(|(_, host, server, role)| {
             let pending: Vec<_> =
@@ -444,7 +513,7 @@ mod tests {
                 (name.trim().to_owned(), server(words))
             })
             .collect();
-        let given = json!({"version": 15, "primary": "pg1"});
+        let given = json!({"version": 15, "primary": "pg1", "follows": "pg1"});
         let args = Args::bind(&SPEC, given.as_object().expect("a mapping")).expect("binds");
         let members: Vec<_> = found
             .iter()
@@ -577,6 +646,46 @@ mod tests {
         ];
         for (hosts, told) in table {
             assert_eq!(next(&hosts, 0), told, "{hosts}");
+        }
+    }
+
+    #[test]
+    fn a_standby_that_is_about_to_follow_another_host_is_not_waited_for() {
+        let table = [
+            ("pg1: primary | pg2: standby silent follows=pg9 started=9990", "done"),
+            ("pg1: primary port=5433 | pg2: standby silent follows_port=5432 started=9990", "done"),
+            (
+                "pg1: primary port=5432 | pg2: standby silent follows_port=5432 started=9990",
+                "wait for pg2 to stream again",
+            ),
+            ("pg1: primary pending=port,5432,5433 | pg2: standby silent follows=pg9", "pg1 restart"),
+            (
+                "pg1: primary at=99999999 pending=port,5432,5433 | pg2: standby follows=pg9",
+                "wait for pg2 to come closer: it is 98999999 bytes behind",
+            ),
+        ];
+        for (hosts, told) in table {
+            assert_eq!(next(hosts, 3), told, "{hosts}");
+        }
+    }
+
+    #[test]
+    fn a_standby_that_somebody_paused_stays_paused_unless_one_of_the_five_has_to_rise() {
+        let table = [
+            ("pg1: primary | pg2: standby paused started=9990", "done"),
+            ("pg1: primary | pg2: standby paused pending=jit,on,off", "done"),
+            (
+                "pg1: primary pending=port,5432,5433 | pg2: standby paused pending=port,5432,5433",
+                "pg1 restart",
+            ),
+            (
+                "pg1: primary pending=max_connections,100,300 | pg2: standby paused pending=max_connections,100,300",
+                "pg2 restart",
+            ),
+            ("pg1: primary | pg2: standby paused runs=300 floor=300 pending=max_connections,300,100", "done"),
+        ];
+        for (hosts, told) in table {
+            assert_eq!(next(hosts, 3), told, "{hosts}");
         }
     }
 

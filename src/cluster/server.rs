@@ -30,6 +30,10 @@ pub struct Server {
     pub now: f64,
     /// The newest change of a file that a reload reads: seconds since 1970, and the file.
     pub newest: Option<(f64, String)>,
+    /// Folders of its tablespaces.
+    pub tablespaces: Vec<String>,
+    /// Where `pg_wal` leads, when it is a link.
+    pub wal_link: Option<String>,
 }
 
 /// What a data directory holds.
@@ -59,6 +63,8 @@ pub struct Live {
     pub position: Option<u64>,
     /// The host that a standby is told to follow.
     pub follows: Option<String>,
+    /// And its port, where one is named.
+    pub follows_port: Option<u64>,
     /// Replay is paused, or asked to be.
     pub paused: bool,
     /// State of the WAL receiver.
@@ -71,6 +77,10 @@ pub struct Live {
     pub senders: Vec<[String; 3]>,
     /// Slots: name, active, state of their WAL.
     pub slots: Vec<[String; 3]>,
+    /// How many of them are logical.
+    pub logical_slots: u32,
+    /// The port it listens on.
+    pub port: u64,
 }
 
 /// The five settings that a standby may not have lower than its primary, with their label in the control file.
@@ -131,6 +141,8 @@ impl Server {
             config_errors: lines.all("config_error").map(|line| line.trim().to_owned()).collect(),
             now: number(lines.get("now")),
             newest,
+            tablespaces: lines.all("tablespace").map(str::to_owned).collect(),
+            wal_link: lines.get("wal_link").map(str::to_owned),
         }
     }
 
@@ -181,6 +193,7 @@ impl Live {
             timeline: lines.get("timeline").and_then(|text| text.parse().ok()).unwrap_or(0),
             position: lines.get("position").and_then(|text| text.parse().ok()),
             follows: text("follows"),
+            follows_port: lines.get("follows_port").and_then(|text| text.parse().ok()),
             paused: !matches!(lines.get("paused"), None | Some("" | "not paused" | "f")),
             receiver: text("receiver"),
             pending: lines
@@ -195,6 +208,8 @@ impl Live {
                 .collect(),
             senders: lines.all("sender").filter_map(three).collect(),
             slots: lines.all("slot").filter_map(three).collect(),
+            logical_slots: lines.get("logical_slots").and_then(|text| text.parse().ok()).unwrap_or(0),
+            port: lines.get("port").and_then(|text| text.parse().ok()).unwrap_or(0),
         }
     }
 
@@ -237,6 +252,8 @@ if [ -e "$D/PG_VERSION" ]; then
  say version "$(head -n 1 "$D/PG_VERSION")"
  LC_ALL=C "$B/pg_controldata" -D "$D" 2>/dev/null | sed 's/^/control\t/'
  [ -s "$D/postmaster.pid" ] && p=$(head -n 1 "$D/postmaster.pid") && kill -0 "$p" 2>/dev/null && say process "$p"
+ for l in "$D"/pg_tblspc/*; do [ ! -L "$l" ] || say tablespace "$(readlink "$l")"; done
+ [ ! -L "$D/pg_wal" ] || say wal_link "$(readlink "$D/pg_wal")"
 elif [ -e "$D" ] && { [ ! -d "$D" ] || [ -n "$(ls -A "$D")" ]; }; then
  say holds "$(ls -A "$D" | head -n 5 | tr '\n' ' ')in $D"
 fi
@@ -252,6 +269,9 @@ SELECT 'loaded', extract(epoch FROM pg_conf_load_time());
 SELECT 'timeline', CASE WHEN pg_is_in_recovery() THEN greatest((SELECT received_tli FROM pg_stat_wal_receiver), (pg_control_checkpoint()).timeline_id) ELSE (pg_control_checkpoint()).timeline_id END;
 SELECT 'position', CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END - '0/0'::pg_lsn;
 SELECT 'follows', substring(setting FROM 'host=''?([^ '']+)') FROM pg_settings WHERE name = 'primary_conninfo' AND pg_is_in_recovery();
+SELECT 'follows_port', substring(setting FROM 'port=''?([0-9]+)') FROM pg_settings WHERE name = 'primary_conninfo' AND pg_is_in_recovery();
+SELECT 'port', setting FROM pg_settings WHERE name = 'port';
+SELECT 'logical_slots', count(*) FROM pg_replication_slots WHERE slot_type = 'logical';
 SELECT 'paused', CASE WHEN pg_is_in_recovery() THEN @PAUSED@ END;
 SELECT 'receiver', status FROM pg_stat_wal_receiver;
 SELECT 'pending', s.name, s.setting, coalesce((SELECT f.setting FROM pg_file_settings f WHERE f.name = s.name ORDER BY f.seqno DESC LIMIT 1), '')
@@ -316,6 +336,9 @@ pub(super) mod testing {
                     server.standby_signal = true;
                 }
                 "silent" => live.receiver = None,
+                "follows" => live.follows = Some(value.to_owned()),
+                "follows_port" => live.follows_port = value.parse().ok(),
+                "port" => live.port = value.parse().expect("a port"),
                 "paused" => live.paused = true,
                 "at" => live.position = value.parse().ok(),
                 "floor" => {

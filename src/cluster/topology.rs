@@ -9,7 +9,8 @@
 //!
 //! Sets for every host: `postgresql_primary` (a host's name), `postgresql_role` (`primary`, `standby`, `stale` or
 //! `absent`), `postgresql_system_identifier`, `postgresql_timeline`, `postgresql_cluster_exists`, and
-//! `postgresql_members`, a list of `{host, role, running, timeline}`. In a new cluster every role is `absent`, and
+//! `postgresql_members`, a list of `{host, role, running, timeline}`, and `postgresql_tablespaces`, the folders that the
+//! primary's tablespaces lie in. In a new cluster every role is `absent`, and
 //! `postgresql_primary` is the host that the inventory names.
 //!
 //! EXAMPLES
@@ -99,6 +100,7 @@ impl AnyProcedure for Topology {
             "postgresql_timeline",
             "postgresql_cluster_exists",
             "postgresql_members",
+            "postgresql_tablespaces",
         ]
     }
 
@@ -122,6 +124,8 @@ impl AnyProcedure for Topology {
                        "timeline": timeline(server)})
             })
             .collect();
+        let leader = found.iter().find(|(host, _)| *host == picture.primary);
+        let spaces = leader.map(|(_, server)| server.tablespaces.clone()).unwrap_or_default();
         let results = found.iter().zip(&picture.roles).map(|((host, server), role)| {
             let facts = json!({
                 "postgresql_primary": picture.primary,
@@ -130,6 +134,7 @@ impl AnyProcedure for Topology {
                 "postgresql_timeline": timeline(server),
                 "postgresql_cluster_exists": picture.identifier.is_some(),
                 "postgresql_members": list,
+                "postgresql_tablespaces": spaces,
             });
             let msg = match picture.identifier {
                 Some(_) => format!("{}, primary is {}", role.name(), picture.primary),
@@ -166,6 +171,14 @@ impl Wanted {
             members: args.list("members"),
             rebuild: args.list("rebuild"),
         }
+    }
+}
+
+impl Picture {
+    /// What a host is; `found` is what the picture was made of.
+    pub fn role(&self, found: &[(String, Server)], host: &str) -> Role {
+        let at = found.iter().position(|(name, _)| name == host);
+        at.and_then(|at| self.roles.get(at)).copied().unwrap_or(Role::Absent)
     }
 }
 

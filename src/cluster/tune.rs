@@ -12,7 +12,7 @@
 //! it), it decides what the disk is.
 //!
 //! Sets `postgresql_tuned`: `settings` (name to text), `reasons`, `takes` (`reload` or `restart`), `kernel` (a list of
-//! `{place, name, value, why}`), `budget`, `budget_text`, `active`, `header` (for `postgresql_set`), `way_out`, `shared_memory_bytes`, `again`. A set
+//! `{place, name, value, why}`), `budget`, `budget_text`, `active`, `header` (for `postgresql_set`), `way_out`, `shared_memory_bytes`, `again`, `shared` (what is said of other clusters on the host). A set
 //! that cannot fit is refused with its arithmetic and the ways out.
 //!
 //! EXAMPLES
@@ -21,6 +21,8 @@
 
 pub mod disk;
 
+use super::neighbours;
+use super::overriding::{self, Overriding};
 use super::server::{Data, FIVE, Server};
 use super::{AnyProcedure, Member, Round};
 use crate::diag::Fault;
@@ -52,6 +54,8 @@ static SPEC: Spec = Spec {
         Param::new("max_connections", Kind::Int, "Connections that the server takes").default("by workload"),
         Param::new("active", Kind::Int, "Connections that work at once: what the pools in front can open")
             .default("all of them"),
+        Param::new("memory", Kind::Str, "RAM that this cluster is planned with, `4GB`")
+            .default("all, or a part of it beside other clusters of the host"),
         Param::new("disk", Kind::Choice(&["nvme", "ssd", "hdd", "san", "unknown"]), "Kind of disk")
             .default("what the kernel says, where that can be believed"),
         Param::new("huge_pages", Kind::Bool, "The server is known to get huge pages")
@@ -129,6 +133,8 @@ pub struct Decision {
     pub again: bool,
     /// Its server, as found.
     pub server: Server,
+    /// What people are told of other clusters on the host, which use its RAM too.
+    pub shared: Option<String>,
     /// What is not lowered although nobody here needs it, for people: hosts are missing that may.
     pub held: Vec<String>,
 }
@@ -143,8 +149,17 @@ pub fn decide(members: &[Member]) -> Result<Vec<Decision>, Fault> {
         let named = |fault: Fault| Fault { message: format!("{}: {}", member.host, fault.message), ..fault };
         hosts.push(Tuned::read(member).map_err(named)?);
     }
+    // Logical slots that are there keep a server from starting with less than `wal_level` logical.
+    let logical =
+        hosts.iter().filter_map(|host| host.server.live.as_ref()).map(|live| live.logical_slots).max();
+    for host in &mut hosts {
+        let slots = &mut host.input.wishes.logical_slots;
+        *slots = (*slots).max(logical.unwrap_or(0));
+    }
     let inputs: Vec<_> = hosts.iter().map(|host| &host.input).collect();
     let mut goal = ClusterNeeds::of(inputs.iter().copied(), &[]);
+    // What files with the last word give one server all must have.
+    goal = hosts.iter().fold(goal, |goal, host| goal.at_least(&host.said_last));
     let known = members.iter().map(|member| member.args.list("members").len()).max().unwrap_or(0);
     let mut held = Vec::new();
     if known > members.len() {
@@ -179,6 +194,7 @@ pub fn decide(members: &[Member]) -> Result<Vec<Decision>, Fault> {
             input: host.input,
             overrides: host.overrides,
             server: host.server,
+            shared: host.shared,
             held: held.clone(),
         });
     }
@@ -195,8 +211,12 @@ struct Tuned {
     server: Server,
     /// What its configuration file holds of that which all hosts of a cluster have alike.
     in_force: Floor,
+    /// What files that are read after ours say of that.
+    said_last: Floor,
     /// Bytes of huge pages that this host itself has reserved; `None` where the site says what to count on.
     pool: Option<Bytes>,
+    /// What people are told of other clusters on the host.
+    shared: Option<String>,
 }
 
 impl Tuned {
@@ -232,8 +252,25 @@ impl Tuned {
             }
             overrides.push((name.to_ascii_lowercase(), setting_text(name, value)?));
         }
+        let mut hardware = hardware(args, facts, bytes("wal_size"), bytes("wal_free"), recorded)?;
+        let mut shared = None;
+        match args.str("memory") {
+            Some(text) => {
+                let part: Bytes =
+                    text.parse().map_err(|invalid| Fault::param("memory", format!("{invalid}")))?;
+                if part > hardware.ram {
+                    return Err(Fault::param("memory", format!("`{text}` is more than the host has"))
+                        .note(format!("it has {}", hardware.ram.human())));
+                }
+                hardware.ram = part;
+            }
+            None => {
+                let near = neighbours::read(lines.all("near"));
+                (hardware.ram, shared) = neighbours::share(hardware.ram, &near);
+            }
+        }
         let input = Input {
-            hardware: hardware(args, facts, bytes("wal_size"), bytes("wal_free"), recorded)?,
+            hardware,
             workload,
             max_connections: count(args, "max_connections")?.unwrap_or(workload.connections()),
             active: count(args, "active")?,
@@ -260,7 +297,12 @@ impl Tuned {
         };
         let pool = bytes("huge_pages").filter(|_| args.bool("huge_pages").is_none());
         let in_force = shared_in_force(&standing);
-        Ok(Self { input, floor, overrides, server, in_force, pool })
+        let last: String = overriding::read(lines.all("over"))
+            .iter()
+            .map(|Overriding { name, value, .. }| format!("{name} = {value}\n"))
+            .collect();
+        let said_last = shared_in_force(&last);
+        Ok(Self { input, floor, overrides, server, in_force, said_last, pool, shared })
     }
 
     /// Counts on huge pages where those that are reserved hold all of the shared memory.
@@ -325,6 +367,7 @@ impl Decision {
             "way_out": tuning.way_out,
             "shared_memory_bytes": tuning.budget.size(Part::Shared).0,
             "again": self.again,
+            "shared": self.shared,
         });
         Map::from_iter([
             ("msg".to_owned(), json!(tuning.budget.bar())),
@@ -415,7 +458,7 @@ pub fn disk_file(file: &str) -> String {
 fn disk_ask(args: &Args) -> Result<Ask, Fault> {
     let instance = instance::Instance::decode(args)?;
     Ok(Ask::sh(format!(
-        "d={}/pg_wal\nwhile [ ! -d \"$d\" ]; do d=${{d%/*}}; [ -n \"$d\" ] || d=/; done\n\
+        "{}{}d={}/pg_wal\nwhile [ ! -d \"$d\" ]; do d=${{d%/*}}; [ -n \"$d\" ] || d=/; done\n\
          set -- $(df -P -B 1 \"$d\" | tail -n 1)\nu=0\n\
          case $d in */pg_wal) u=$(du -s -B 1 \"$d/.\" | cut -f 1) ;; esac\n\
          printf 'wal_size\\t%s\\nwal_free\\t%s\\n' \"$2\" \"$(($4 + u))\"\n\
@@ -425,6 +468,8 @@ fn disk_ask(args: &Args) -> Result<Ask, Fault> {
          k=$(sed -n 's/^Hugepagesize: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo); printf 'huge_pages\\t%s\\n' \"$((n * ${{k:-0}} * 1024))\"; fi\n\
          p={}\n[ -x \"$p\" ] || exit 0\nl=$(ldd \"$p\" 2>/dev/null) || exit 0\n\
          case $l in *liblz4*) ;; *) printf 'lz4\\tno\\n' ;; esac\ncase $l in *libzstd*) ;; *) printf 'zstd\\tno\\n' ;; esac\n",
+        overriding::script(&instance),
+        neighbours::script(&instance),
         quote(&instance.data_directory),
         quote(&instance.data_directory),
         quote(&instance.program("postgres")),
@@ -624,6 +669,29 @@ mod tests {
             notes,
             ["`max_connections` stays 320, not 90: 1 of 3 hosts are not in this run and may need it"]
         );
+    }
+
+    #[test]
+    fn what_a_file_with_the_last_word_gives_one_server_all_get() {
+        let mut members =
+            [member("pg1", 8, json!({}), "version\t15\n", ""), member("pg2", 8, json!({}), "", "")];
+        let ask = disk_ask(&members[0].args).expect("asks");
+        let said = "wal_size\t107374182400\nwal_free\t90000000000\nover\t99-local.conf\twal_level = logical\n\
+                    over\t99-local.conf\tmax_connections = 500\n";
+        members[0].answers.insert(ask, Answer::Output(Output::ok(said)));
+        for one in tuned(&members) {
+            assert_eq!(
+                (&one["settings"]["wal_level"], &one["settings"]["max_connections"]),
+                (&json!("logical"), &json!("500"))
+            );
+        }
+    }
+
+    #[test]
+    fn logical_slots_that_are_there_are_kept_possible() {
+        let live = "recovery\tf\nlogical_slots\t2\nversion\t15\n";
+        let all = tuned(&[member("pg1", 8, json!({}), live, ""), member("pg2", 8, json!({}), "", "")]);
+        assert!(all.iter().all(|one| one["settings"]["wal_level"] == json!("logical")));
     }
 
     #[test]

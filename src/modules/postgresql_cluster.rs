@@ -6,7 +6,10 @@
 //!
 //! Nothing is touched, and the task refused, when the data directory holds something that is no cluster; when another
 //! cluster or another program has the port; when the cluster that is there has another version, encoding or locale, or
-//! no checksums.
+//! no checksums, or its WAL elsewhere than `wal_directory`.
+//!
+//! The port is that of `postgresql.conf`: where a file of `conf.d` names another one, that is the business of
+//! `postgresql_set`, and the server follows both by a restart (`postgresql_rollout`).
 //!
 //! The server is neither started nor stopped here: `postgresql_rollout` does that once the configuration is complete.
 //! Put `create_main_cluster = false` into /etc/postgresql-common/createcluster.conf before the server is installed, or
@@ -39,6 +42,7 @@ pub struct Params {
     checksums: bool,
     encoding: String,
     locale: String,
+    wal_directory: Option<String>,
     start_conf: String,
     check_mode: bool,
 }
@@ -57,6 +61,12 @@ pub struct Found {
     encoding: Option<[String; 3]>,
     /// Who listens on the port.
     listener: Option<String>,
+    /// The port that `postgresql.conf` itself names.
+    conf_port: Option<String>,
+    /// Where `pg_wal` leads, when it is a link.
+    wal_link: Option<String>,
+    /// What lies in the WAL directory that is wanted.
+    wal_holds: Option<String>,
     /// The configuration reads `conf.d`, which is there.
     includes: bool,
 }
@@ -131,6 +141,12 @@ impl Module for PostgresqlCluster {
             Param::new("encoding", Kind::Str, "Encoding of the databases").default("UTF8"),
             Param::new("locale", Kind::Str, "Locale of the databases").default("C.UTF-8"),
             Param::new(
+                "wal_directory",
+                Kind::Path,
+                "Where pg_wal lies, an empty folder or none yet; a cluster that has it elsewhere is refused",
+            )
+            .default("the data directory"),
+            Param::new(
                 "start_conf",
                 Kind::Choice(&["auto", "manual", "disabled"]),
                 "Whether the server starts with the host: `manual` where another program starts it",
@@ -152,6 +168,7 @@ impl Module for PostgresqlCluster {
             checksums: args.bool("checksums").unwrap_or(true),
             encoding: text("encoding", "UTF8"),
             locale: text("locale", "C.UTF-8"),
+            wal_directory: super::attrs::path(args, "wal_directory")?,
             start_conf: text("start_conf", "auto"),
             check_mode: check_mode(args),
         })
@@ -190,6 +207,9 @@ impl Module for PostgresqlCluster {
             start_conf: lines.get("start").map(str::to_owned),
             encoding,
             listener: lines.get("listener").map(str::to_owned),
+            conf_port: lines.get("port").map(str::to_owned),
+            wal_link: lines.get("wal_link").map(str::to_owned),
+            wal_holds: lines.get("wal_holds").map(str::to_owned),
             includes: lines.get("includes").is_some(),
         })
     }
@@ -216,6 +236,9 @@ impl Module for PostgresqlCluster {
                 changes.push(Change::field("data_directory", "", &instance.data_directory));
                 if params.initialise {
                     changes.push(Change::field("initialised", "", options));
+                    changes.extend(
+                        params.wal_directory.as_ref().map(|path| Change::field("wal_directory", "", path)),
+                    );
                 }
             }
             Diff::Adopt => {
@@ -249,8 +272,10 @@ impl Module for PostgresqlCluster {
         let data = quote(&instance.data_directory);
         let script = match diff {
             Diff::Create => {
-                let mut script = format!("set -e\n{}{}\n", emptied_config(instance), create(params, true))
-                    + &includes(instance);
+                let room = if params.initialise { wal_room(params) } else { String::new() };
+                let mut script =
+                    format!("set -e\n{}{room}{}\n", emptied_config(instance), create(params, true))
+                        + &includes(instance);
                 if !params.initialise {
                     // It was empty or missing before, and no server has run on it.
                     script.push_str(&format!("find {data} -mindepth 1 -delete\n"));
@@ -274,6 +299,7 @@ impl Module for PostgresqlCluster {
             Diff::Change { initialise, port, start_conf, include } => {
                 let mut script = String::from("set -e\n");
                 if *initialise {
+                    script.push_str(&wal_room(params));
                     script.push_str(&initdb(params));
                 }
                 if *include {
@@ -346,11 +372,12 @@ fn ask(params: &Params) -> Ask {
     let instance = &params.instance;
     let mut script = instance.settled() + &instance.sql_function();
     script.push_str(&format!(
-        "D={} C={} B=/usr/lib/postgresql/{}/bin P={}\n",
+        "D={} C={} B=/usr/lib/postgresql/{}/bin P={} W={}\n",
         quote(&instance.data_directory),
         quote(&instance.config_directory()),
         instance.version,
-        params.port
+        params.port,
+        quote(params.wal_directory.as_deref().unwrap_or_default())
     ));
     script.push_str(&format!(
         "[ -d \"$C/conf.d\" ] && grep -Eqs {INCLUDE} \"$C/postgresql.conf\" && printf 'includes\\t1\\n'\n"
@@ -365,6 +392,12 @@ if command -v pg_lsclusters >/dev/null; then
  pg_lsclusters -h | while read -r v n p s o d l; do say cluster "$v $n $p $s $o $d"; done
 fi
 [ -d "$C" ] && say config "$(ls -A "$C" | head -n 5 | tr '\n' ' ')"
+if [ -f "$C/postgresql.conf" ]; then
+ p=$(sed -n "s/^[[:space:]]*port[[:space:]]*=\{0,1\}[[:space:]]*'\{0,1\}\([0-9][0-9]*\).*/\1/p" "$C/postgresql.conf" | tail -n 1)
+ [ -z "$p" ] || say port "$p"
+fi
+[ -L "$D/pg_wal" ] && say wal_link "$(readlink "$D/pg_wal")"
+[ -n "$W" ] && [ -d "$W" ] && [ -n "$(ls -A "$W")" ] && say wal_holds "$(ls -A "$W" | head -n 3 | tr '\n' ' ')"
 [ -f "$C/start.conf" ] && say start "$(sed -e 's/#.*//' -e 's/[[:space:]]//g' -e '/^$/d' "$C/start.conf" | head -n 1)"
 if [ -e "$D/PG_VERSION" ]; then
  say version "$(head -n 1 "$D/PG_VERSION")"
@@ -417,6 +450,25 @@ fn refuse_data(params: &Params, found: &Found) -> Result<(), Fault> {
         }
         Data::Cluster { .. } => {}
     }
+    if let Some(wanted) = &params.wal_directory {
+        let elsewhere = || format!("{path}/pg_wal");
+        let link = found.wal_link.clone().unwrap_or_else(elsewhere);
+        if matches!(found.data, Data::Cluster { .. }) && link.trim_end_matches('/') != wanted {
+            return Err(Fault::param("wal_directory", format!("the WAL of the cluster lies in `{link}`, not in `{wanted}`"))
+                .certain()
+                .hint("leave `wal_directory` out to take it as it is")
+                .hint(format!(
+                    "or move it while the server is stopped: `mv {link} {wanted}`, then `ln -sfn {wanted} {path}/pg_wal`"
+                )));
+        }
+        let initialises = matches!(found.data, Data::Empty) && params.initialise;
+        if let Some(holds) = found.wal_holds.as_ref().filter(|_| initialises) {
+            return Err(Fault::param("wal_directory", format!("`{wanted}` is not empty"))
+                .certain()
+                .note(format!("it holds: {}", holds.trim()))
+                .hint("name an empty folder, or move what lies there away by hand"));
+        }
+    }
     if let Some([encoding, collate, ctype]) = &found.encoding {
         if !same_encoding(encoding, &params.encoding) {
             return Err(Fault::param("encoding", format!("the cluster has the encoding {encoding}"))
@@ -459,8 +511,10 @@ fn existing(params: &Params, found: &Found, ours: &Listed) -> Result<Verdict<Dif
         }
         need_tools(params, found)?;
     }
-    let port = (ours.port != params.port.to_string()).then(|| ours.port.clone());
-    if port.is_some() {
+    // What the file itself says: a file of conf.d has the last word, and `postgresql_set` writes that.
+    let (standing, wanted) = (found.conf_port.as_ref().unwrap_or(&ours.port), params.port.to_string());
+    let port = (*standing != wanted).then(|| standing.clone());
+    if ours.port != wanted {
         refuse_port(params, found)?;
     }
     let start = found.start_conf.clone().unwrap_or_else(|| "auto".to_owned());
@@ -560,6 +614,7 @@ fn initdb(params: &Params) -> String {
         &params.locale,
     ]);
     words.extend(checksum_option(params));
+    words.extend(params.wal_directory.iter().flat_map(|path| ["--waldir", path.as_str()]));
     format!(
         "[ -d {data} ] || install -d -o postgres -g postgres -m 0700 {data}\n\
          (cd / && runuser -u postgres -- {})\n\
@@ -581,6 +636,13 @@ fn includes(instance: &Instance) -> String {
 
 const INCLUDE: &str = r#""^[[:space:]]*include_dir[[:space:]]*=?[[:space:]]*'conf[.]d'""#;
 
+/// A folder for the WAL, as its owner needs it.
+fn wal_room(params: &Params) -> String {
+    params.wal_directory.as_ref().map_or_else(String::new, |path| {
+        format!("install -d -o postgres -g postgres -m 0700 {}\n", quote(path))
+    })
+}
+
 fn emptied_config(instance: &Instance) -> String {
     // An empty folder there makes pg_createcluster of some versions refuse.
     let path = quote(&instance.config_directory());
@@ -597,8 +659,15 @@ fn create(params: &Params, initialise: bool) -> String {
     }
     words.extend(["-p", &port, "-d", &instance.data_directory, "--start-conf", &params.start_conf]);
     words.extend([version.as_str(), &instance.name]);
-    if let (Some(option), true) = (checksum_option(params), initialise) {
-        words.extend(["--", option]);
+    if initialise {
+        let mut options: Vec<&str> = checksum_option(params).into_iter().collect();
+        if params.initialise {
+            options.extend(params.wal_directory.iter().flat_map(|path| ["--waldir", path.as_str()]));
+        }
+        if !options.is_empty() {
+            words.push("--");
+            words.extend(options);
+        }
     }
     join(words)
 }

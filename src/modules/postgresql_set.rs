@@ -457,8 +457,8 @@ fn server_words(text: &str) -> String {
 fn refuse_errors(params: &Params, found: &Found) -> Result<(), Fault> {
     let Some((first, words)) = found.errors.first() else { return Ok(()) };
     let version = params.instance.version;
-    let mut fault = Fault::param("settings", format!("PostgreSQL {version} refuses `{first}`: {words}"))
-        .healed_by(&["apt"]);
+    let mut fault =
+        Fault::param("settings", format!("PostgreSQL {version} refuses `{first}`: {words}")).certain();
     for (name, words) in &found.errors {
         if name != first {
             fault = fault.note(format!("it refuses `{name}` as well: {words}"));

@@ -4,13 +4,16 @@
 //!   (`DATA.cloning`), what `ALTER SYSTEM` said on the primary is taken out of `postgresql.auto.conf` (a 16 GB host's
 //!   memory settings do not fit an 8 GB standby), the clone takes its place and is registered with `pg_createcluster`.
 //!   A clone that was broken off is recognised and made again.
+//! - Tablespaces lie in the folders that they have on the primary (`tablespaces` names them): a missing folder is made,
+//!   and the clone of each is made inside of it (`ishprov.cloning-VERSION`) and takes its place with the data. Files of another
+//!   cluster in there are refused by path. The WAL lies in `wal_directory`, or where the replaced data had it.
 //! - There is a standby of the right primary: `primary_conninfo` and `primary_slot_name` are brought up to date by a
 //!   reload; other lines of `postgresql.auto.conf` stay.
 //! - There is anything else (a primary, another system identifier, unknown files): refused, and nothing is touched.
 //!
 //! `rebuild: true` permits to replace the data directory of a standby that does not stream, or of a stopped former
 //! primary, where its system identifier is the primary's and its timeline is not newer: the old directory is moved
-//! aside (`DATA.old-N`) and removed when the new standby streams. A standby that streams is left alone.
+//! aside (`DATA.old-N`, with its WAL and tablespaces), and this very one is removed when the new standby streams. A standby that streams is left alone.
 //!
 //! No password is written: the standby authenticates by the client certificate `sslcert` and `sslkey` (files on the
 //! host, readable by `postgres`), or by a `passfile`. The slot must exist on the primary (`postgresql_slot`).
@@ -61,6 +64,9 @@ pub struct Params {
     /// Files that `postgres` must be able to read.
     pub(super) files: Vec<String>,
     pub(super) system_identifier: Option<String>,
+    /// Folders of the primary's tablespaces.
+    pub(super) tablespaces: Vec<String>,
+    pub(super) wal_directory: Option<String>,
     rebuild: bool,
     start: bool,
     pub(super) max_rate: Option<String>,
@@ -90,6 +96,14 @@ pub struct Found {
     pub(super) auto: String,
     pub(super) live: Option<Seen<Live>>,
     pub(super) old: Vec<String>,
+    /// Where `pg_wal` leads, when it is a link.
+    pub(super) wal_link: Option<String>,
+    /// Folders of tablespaces that the data here uses.
+    pub(super) linked: Vec<String>,
+    /// What stands at folders that the clone needs: `absent`, `room`, `holds`, `mounted`, `foreign`.
+    pub(super) places: Vec<(String, String)>,
+    /// Folders that a broken-off clone of ours was just filling.
+    pub(super) begun: Vec<String>,
 }
 
 /// What a running server says of its WAL receiver.
@@ -163,6 +177,13 @@ impl Module for PostgresqlStandby {
             Param::new("system_identifier", Kind::Str, "The primary's; another one here is refused"),
             Param::new("data_directory", Kind::Path, "Where the data goes when the cluster is new")
                 .default("/var/lib/postgresql/VERSION/CLUSTER"),
+            Param::new(
+                "tablespaces",
+                Kind::List,
+                "Folders of the primary's tablespaces, the same on every host",
+            ),
+            Param::new("wal_directory", Kind::Path, "Where the clone's WAL lies")
+                .default("where the replaced data had it, else the data directory"),
             Param::new("rebuild", Kind::Bool, "Permit to replace a data directory that does not stream")
                 .default("false"),
             Param::new("start", Kind::Bool, "Start the standby and wait until it streams").default("true"),
@@ -219,6 +240,8 @@ impl Module for PostgresqlStandby {
                 .filter_map(|name| args.str(name))
                 .collect(),
             system_identifier: args.str("system_identifier"),
+            tablespaces: folders(args.list("tablespaces"))?,
+            wal_directory: super::attrs::path(args, "wal_directory")?,
             rebuild: args.bool("rebuild").unwrap_or(false),
             start: args.bool("start").unwrap_or(true),
             max_rate,
@@ -282,8 +305,9 @@ impl Module for PostgresqlStandby {
                 return Err(refuse::former_primary(params, found));
             }
         }
-        if diff.clone.is_some() {
+        if let Some(replaces) = diff.clone {
             refuse::check_place(found)?;
+            refuse::check_folders(params, found, replaces)?;
         } else {
             diff.auto = conf::reconciled(params, &found.auto);
             diff.reload = diff.auto.is_some() && found.running;
@@ -310,6 +334,12 @@ impl Module for PostgresqlStandby {
                 ));
             }
             None => {}
+        }
+        if diff.clone.is_some() {
+            let missing = found.places.iter().filter(|(_, state)| state == "absent");
+            changes.extend(missing.map(|(path, _)| Change::field(path, "absent", "a folder of the clone")));
+            let wal = params.wal_target(found, diff.clone == Some(true));
+            changes.extend(wal.map(|path| Change::field("pg_wal", "", path)));
         }
         if let Some(auto) = &diff.auto {
             changes.push(Change::text(format!("{}/postgresql.auto.conf", found.data), &found.auto, auto));
@@ -342,12 +372,15 @@ impl Module for PostgresqlStandby {
                 actions.push(Action::Run(Run::new(stop).timeout(600)));
             }
             actions.push(Action::Run(
-                run(scripts::prepare(params, found), "make room for the clone").timeout(600),
+                run(scripts::prepare(params, found, replaces), "make room for the clone").timeout(600),
             ));
             actions.push(Action::Run(
-                run(scripts::clone(params, found), &format!("pg_basebackup from {}", params.primary))
-                    .user("postgres")
-                    .timeout(params.timeout),
+                run(
+                    scripts::clone(params, found, replaces),
+                    &format!("pg_basebackup from {}", params.primary),
+                )
+                .user("postgres")
+                .timeout(params.timeout),
             ));
             for (name, content) in [
                 ("standby.signal", String::new()),
@@ -358,7 +391,8 @@ impl Module for PostgresqlStandby {
                     (Some("postgres".into()), Some("postgres".into()), Some(0o600));
                 actions.push(Action::Put(put));
             }
-            actions.push(Action::Run(run(scripts::swap(params, found), "put the clone in its place")));
+            actions
+                .push(Action::Run(run(scripts::swap(params, found, replaces), "put the clone in its place")));
         }
         if let Some(auto) = &diff.auto {
             actions
@@ -379,9 +413,11 @@ impl Module for PostgresqlStandby {
             actions.push(Action::Run(
                 run(scripts::settle(params, "start"), "start, and wait until it streams").timeout(900),
             ));
-            if diff.clone == Some(true) {
-                actions
-                    .push(Action::Run(run(scripts::drop_old(found), "remove the data that was moved aside")));
+            if diff.clone == Some(true) || diff.clone.is_some() && !found.begun.is_empty() {
+                actions.push(Action::Run(run(
+                    scripts::drop_old(params, found),
+                    "remove the data that was moved aside",
+                )));
             }
         }
         actions
@@ -406,6 +442,19 @@ impl Module for PostgresqlStandby {
     }
 }
 
+/// Folders of tablespaces, without their last slash.
+fn folders(given: Vec<String>) -> Result<Vec<String>, Fault> {
+    let one = |path: String| match path.trim_end_matches('/') {
+        "" => Err(Fault::param("tablespaces", format!("`{path}` is no folder of a tablespace"))),
+        plain if !plain.starts_with('/') || plain.contains(['\n', '=']) => Err(Fault::param(
+            "tablespaces",
+            format!("`{path}` is no absolute path that a clone can be given"),
+        )),
+        plain => Ok(plain.to_owned()),
+    };
+    given.into_iter().map(one).collect()
+}
+
 impl Seen<Live> {
     fn streams(&self) -> bool {
         self.server.recovery && self.found.status.as_deref() == Some("streaming")
@@ -416,6 +465,18 @@ impl Params {
     /// systemd's unit of the cluster.
     pub(super) fn unit(&self) -> String {
         format!("postgresql@{}-{}.service", self.version, self.cluster)
+    }
+
+    /// The folder of the clone's WAL, where that is not in the data directory.
+    pub(super) fn wal_target(&self, found: &Found, replaces: bool) -> Option<String> {
+        self.wal_directory.clone().or_else(|| found.wal_link.clone().filter(|_| replaces))
+    }
+
+    /// Folders of tablespaces that a clone fills: those that the task names, and those that the data here uses.
+    pub(super) fn spaces(&self, found: &Found) -> Vec<String> {
+        let mut spaces = self.tablespaces.clone();
+        spaces.extend(found.linked.iter().filter(|path| !self.tablespaces.contains(path)).cloned());
+        spaces
     }
 
     fn ask_live(&self) -> Ask {
@@ -446,11 +507,24 @@ impl Found {
                 "running" => found.running = value == "yes",
                 "cloning" => found.cloning = value.to_owned(),
                 "old" => found.old.push(value.to_owned()),
+                "wal" => found.wal_link = some(),
+                "linked" => found.linked.extend(some()),
+                "begun" => found.begun.extend(some()),
+                "place" => found
+                    .places
+                    .extend(value.split_once(' ').map(|(state, path)| (path.to_owned(), state.to_owned()))),
                 "auto" => found.auto.extend([value, "\n"]),
                 _ => {}
             }
         }
         found
+    }
+
+    /// Where data that are replaced go: a name that nothing has, chosen once.
+    pub(super) fn aside(&self) -> String {
+        let number = |path: &String| path.rsplit_once("-")?.1.parse::<u64>().ok();
+        let next = self.old.iter().filter_map(number).max().unwrap_or(0) + 1;
+        format!("{}.old-{next}", self.data)
     }
 
     fn describe(&self) -> String {

@@ -76,3 +76,60 @@ pub(super) fn check_place(found: &Found) -> Result<(), Fault> {
     }
     Ok(())
 }
+
+/// Refuses folders of tablespaces and of the WAL that are somebody else's.
+pub(super) fn check_folders(params: &Params, found: &Found, replaces: bool) -> Result<(), Fault> {
+    let wal = params.wal_target(found, replaces);
+    let version = params.version;
+    for (path, state) in &found.places {
+        let is_wal = wal.as_ref() == Some(path);
+        let given_up =
+            replaces && (found.linked.contains(path) || is_wal && found.wal_link.as_ref() == Some(path));
+        // What a clone of ours was filling when it was killed is moved aside.
+        let ours = given_up || found.begun.contains(path);
+        let param = if is_wal { "wal_directory" } else { "tablespaces" };
+        let what = if is_wal { "`pg_wal`".to_owned() } else { "a tablespace".to_owned() };
+        match state.as_str() {
+            "holds" if !ours && is_wal => {
+                return Err(Fault::param(param, format!("`{path}`, the folder for {what}, is not empty"))
+                    .certain()
+                    .note("no data directory on this host uses it, and nothing was touched")
+                    .hint(format!("when nothing in it is needed: `find {path} -mindepth 1 -delete` on the host, then run again")));
+            }
+            "holds" if !ours => {
+                return Err(Fault::param(
+                    param,
+                    format!("`{path}`, the folder for {what}, holds files of PostgreSQL {version} already"),
+                )
+                .certain()
+                .note("no data directory on this host uses them, and nothing was touched")
+                .hint(format!(
+                    "when nothing needs them: `rm -r {path}/PG_{version}_*` on the host, then run again"
+                )));
+            }
+            "mounted" if is_wal => {
+                return Err(Fault::param(
+                    param,
+                    format!("`{path}` is a mount point, which a clone cannot replace at once"),
+                )
+                .certain()
+                .hint("name a folder in it: `wal_directory`"));
+            }
+            "foreign" => {
+                return Err(Fault::param(
+                    param,
+                    format!("the clone of `{path}` has no room: what stands in its place is not ours"),
+                )
+                .certain()
+                .note(if is_wal {
+                    format!("`{path}.cloning`")
+                } else {
+                    format!("`{path}/ishprov.cloning-{version}`, or `{path}` is no folder")
+                })
+                .hint("look at it, and move it away"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

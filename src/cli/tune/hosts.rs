@@ -135,7 +135,7 @@ pub fn of_fault(code: &'static str, fault: Fault) -> Diagnostic {
 }
 
 fn plan(decision: Decision, measured: Measured, applying: Option<String>, member: &Member) -> Plan {
-    let Decision { host, input, needs, tuning, overrides, again, server, held: _ } = decision;
+    let Decision { host, input, needs, tuning, overrides, again, server, held: _, shared: _ } = decision;
     let path = file(&member.args).unwrap_or_default();
     let remote = Remote {
         cluster: member.args.str("cluster").unwrap_or_else(|| "main".to_owned()),
