@@ -7,6 +7,7 @@
 
 mod accounts;
 mod bench;
+mod changes;
 mod killed;
 mod ordering;
 mod refused;
@@ -41,6 +42,9 @@ fn lab_three_bare_hosts_become_a_cluster_and_stay_one() {
     refused::a_standby_of_another_system(&bench);
     refused::rules_of_others_stay(&bench);
     refused::a_firewall_that_locks_us_out_takes_itself_back(&bench);
+    changes::a_port_changes_in_one_run_and_its_rules_go(&bench);
+    changes::a_rebuild_brings_tablespaces_and_removes_only_what_it_moved(&bench);
+    changes::a_paused_standby_stays_paused(&bench);
     after_a_failover_by_hand_the_new_primary_is_followed(&bench);
 }
 

@@ -246,6 +246,8 @@ pub(super) fn vars(reached: &Reached, attempt: &str) -> Value {
         let host = json!({
             "version": plan.input.pg_major,
             "cluster": remote.cluster,
+            "data_directory": remote.data_directory,
+            "memory": remote.memory,
             "file": remote.file,
             "kept": kept(plan.input.pg_major, &remote.cluster),
             "workload": plan.input.workload.name(),
@@ -366,6 +368,8 @@ mod tests {
         }
         let remote = Remote {
             cluster: "main".to_owned(),
+            data_directory: "/var/lib/postgresql/15/main".to_owned(),
+            memory: None,
             file: FILE.to_owned(),
             standing: Some("# ours\n\n# why\njit = off\n\nport = 5433\n".to_owned()),
             server: Server::default(),

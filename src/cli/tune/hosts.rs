@@ -35,6 +35,8 @@ pub struct Reached {
 struct Wish {
     version: Option<String>,
     cluster: String,
+    data_directory: Option<String>,
+    memory: Option<String>,
     workload: Option<Workload>,
     connections: Option<u32>,
     active: Option<u32>,
@@ -139,6 +141,10 @@ fn plan(decision: Decision, measured: Measured, applying: Option<String>, member
     let path = file(&member.args).unwrap_or_default();
     let remote = Remote {
         cluster: member.args.str("cluster").unwrap_or_else(|| "main".to_owned()),
+        data_directory: Instance::decode(&member.args)
+            .map(|instance| instance.data_directory)
+            .unwrap_or_default(),
+        memory: member.args.str("memory"),
         standing: member.answers.text(&Ask::content(path.clone())).ok().flatten(),
         file: path,
         server,
@@ -160,6 +166,10 @@ fn wish(world: &mut World, host: &str, args: &TuneArgs) -> Wish {
     };
     let version = var("postgresql_version").and_then(|(value, _)| text(&value));
     let cluster = var("postgresql_cluster_name").and_then(|(value, _)| text(&value));
+    let filled = |value: String| Some(value).filter(|value| !value.is_empty());
+    let data_directory =
+        var("postgresql_data_directory").and_then(|(value, _)| text(&value)).and_then(filled);
+    let memory = var("postgresql_memory").and_then(|(value, _)| text(&value)).and_then(filled);
     let mut wrong = Vec::new();
     let mut misshapen = |name: &str, wanted: &str, span| {
         let mut diagnostic = Diagnostic::error("bad-variable", format!("`{name}` is no {wanted}"));
@@ -216,6 +226,8 @@ fn wish(world: &mut World, host: &str, args: &TuneArgs) -> Wish {
     Wish {
         version: args.pg.map(|major| major.to_string()).or(version),
         cluster: cluster.unwrap_or_else(|| "main".to_owned()),
+        data_directory,
+        memory,
         workload: args.workload.or(workload),
         connections: args.connections.map(small).or(connections),
         active: args.active.map(small).or(active),
@@ -370,9 +382,19 @@ fn bind(
         .unwrap_or(workload.connections());
     let kept = standing.filter(|purpose| purpose.max_connections == connections);
     let active = wish.active.or(kept.map(|purpose| purpose.active)).unwrap_or(connections);
+    let version = wish.version.clone().unwrap_or(major);
+    // Where the cluster lies that is there; the inventory's word where there is none yet.
+    let clusters = facts.get("ishprov").and_then(|ours| ours.pointer("/postgresql/clusters")?.as_array());
+    let there = clusters.into_iter().flatten().find(|one| {
+        let major = one.get("version").map(Value::to_string).unwrap_or_default();
+        major == version && one.get("name").and_then(Value::as_str) == Some(wish.cluster.as_str())
+    });
+    let found = there.and_then(|one| one.get("data_directory")?.as_str()).map(str::to_owned);
     let given = json!({
-        "version": wish.version.clone().unwrap_or(major),
+        "version": version,
         "cluster": wish.cluster,
+        "data_directory": found.or_else(|| wish.data_directory.clone()),
+        "memory": wish.memory,
         "workload": workload.name(),
         "max_connections": connections,
         "active": active,

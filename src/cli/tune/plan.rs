@@ -24,6 +24,10 @@ pub struct Plan {
 /// What is known of a host beyond its measurement.
 pub struct Remote {
     pub cluster: String,
+    /// Where its data lies.
+    pub data_directory: String,
+    /// RAM that it is planned with, where the inventory says so.
+    pub memory: Option<String>,
     /// The file that holds the settings.
     pub file: String,
     /// Its text.
