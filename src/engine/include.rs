@@ -19,7 +19,15 @@ pub(super) fn vars(shared: &Shared, step: &Step, scope: &HostScope) -> Result<Ar
         return Err(framed(step, diagnostic.hint(format!("looked for {}", paths.join(", ")))));
     };
     match shared.library.yaml(path) {
-        Some(Ok(node)) => Ok(Layer::of(node.as_map().unwrap_or_default())),
+        Some(Ok(node)) => match (node.as_map(), node.is_null()) {
+            (Some(entries), _) => Ok(Layer::of(entries)),
+            (None, true) => Ok(Arc::default()),
+            (None, false) => {
+                let message =
+                    format!("a file of variables is a mapping, and `{path}` is {}", node.describe());
+                Err(Diagnostic::error("wrong-type", message).at(node.span))
+            }
+        },
         Some(Err(found)) => Err(found
             .into_iter()
             .next()

@@ -63,9 +63,12 @@ pub fn arrange_program(program: &mut Program, reader: &Reader<'_>, brought: Opti
             continue;
         };
         let Some(step) = Arc::get_mut(step).filter(|step| by_keyword(step).is_none()) else { continue };
-        let crossing = reader.crosses(step, brought);
-        step.barrier = if crossing == Crossing::Changing { Barrier::Sync } else { Barrier::None };
-        step.crossing = crossing;
+        step.crossing = reader.crosses(step, brought);
+        // A step that names other hosts in its own words stays where hosts wait for each other, even when what it reads
+        // of them never changes: it may well need what they have done.
+        if step.crossing == Crossing::Changing {
+            step.barrier = Barrier::Sync;
+        }
     }
 }
 

@@ -21,13 +21,49 @@ pub trait Sources: Send + Sync {
     fn decrypt(&self, ciphertext: &str) -> Result<Secret, String>;
 }
 
+/// How an encrypted file begins.
+const VAULT: &[u8] = b"$ANSIBLE_VAULT;";
+
 /// The texts of a run: sources, their map, and what was parsed of them.
 pub struct Library {
     sources: Arc<dyn Sources>,
     map: RwLock<SourceMap>,
     masker: Masker,
-    parsed: Mutex<HashMap<String, Arc<Node>>>,
-    texts: Mutex<HashMap<String, (FileId, Arc<str>)>>,
+    parsed: Mutex<HashMap<String, (FileId, Arc<Node>)>>,
+    texts: Mutex<HashMap<String, Known>>,
+}
+
+/// A text that was read, and what it was read from.
+#[derive(Clone)]
+struct Known {
+    file: FileId,
+    text: Arc<str>,
+    origin: Origin,
+}
+
+#[derive(Clone)]
+enum Origin {
+    /// It stands for the file, whatever the file holds.
+    Held,
+    /// The file's bytes are the text.
+    Plain,
+    /// The file's bytes, from which the text was decrypted.
+    Vault(Arc<[u8]>),
+}
+
+impl Known {
+    /// Whether it is what a file with these bytes holds.
+    fn is_of(&self, bytes: &[u8]) -> bool {
+        match &self.origin {
+            Origin::Held => true,
+            Origin::Plain => self.text.as_bytes() == bytes,
+            Origin::Vault(origin) => **origin == *bytes,
+        }
+    }
+
+    fn entry(&self) -> (FileId, Arc<str>) {
+        (self.file, Arc::clone(&self.text))
+    }
 }
 
 impl Library {
@@ -61,15 +97,13 @@ impl Library {
 
     /// Takes in a text that stands for the file `path` from now on.
     pub fn hold(&self, path: &str, text: &str) {
-        let entry = (self.add(path, text), Arc::<str>::from(text));
-        if let Ok(mut texts) = self.texts.lock() {
-            texts.insert(path.to_owned(), entry);
-        }
+        self.remember(path, text, Origin::Held);
     }
 
     /// Whether a file stands at `path`.
     pub fn exists(&self, path: &str) -> bool {
-        self.known_text(path).is_some() || self.sources.bytes(path).is_some()
+        self.known(path).is_some_and(|known| matches!(known.origin, Origin::Held))
+            || self.sources.bytes(path).is_some()
     }
 
     /// The first of these paths at which a file stands.
@@ -90,10 +124,12 @@ impl Library {
         Some(format!("did you mean `{found}`?"))
     }
 
-    /// A text file; `None` when there is none.
+    /// A text file as it is now; `None` when there is none. Tasks may write files of this machine, so that what was read
+    /// before stays good only while the file is the same.
     pub fn text(&self, path: &str) -> Option<Result<(FileId, Arc<str>), Diagnostic>> {
-        if let Some(known) = self.known_text(path) {
-            return Some(Ok(known));
+        let known = self.known(path);
+        if let Some(held) = known.as_ref().filter(|known| matches!(known.origin, Origin::Held)) {
+            return Some(Ok(held.entry()));
         }
         let bytes = match self.sources.bytes(path)? {
             Ok(bytes) => bytes,
@@ -104,6 +140,11 @@ impl Library {
                 )));
             }
         };
+        if let Some(known) = known.filter(|known| known.is_of(&bytes)) {
+            return Some(Ok(known.entry()));
+        }
+        let origin =
+            if bytes.starts_with(VAULT) { Origin::Vault(Arc::from(bytes.as_slice())) } else { Origin::Plain };
         let Ok(text) = String::from_utf8(bytes) else {
             return Some(Err(Diagnostic::error("not-utf8", format!("`{path}` is not UTF-8 text"))));
         };
@@ -111,27 +152,23 @@ impl Library {
             Ok(text) => text,
             Err(diagnostic) => return Some(Err(diagnostic)),
         };
-        let file = self.add(path, &text);
-        let entry = (file, Arc::<str>::from(text));
-        if let Ok(mut texts) = self.texts.lock() {
-            texts.insert(path.to_owned(), entry.clone());
-        }
-        Some(Ok(entry))
+        Some(Ok(self.remember(path, &text, origin)))
     }
 
     /// A YAML file; `None` when there is none.
     pub fn yaml(&self, path: &str) -> Option<Result<Arc<Node>, Vec<Diagnostic>>> {
-        if let Some(node) = self.parsed.lock().ok().and_then(|parsed| parsed.get(path).cloned()) {
-            return Some(Ok(node));
-        }
         let (file, text) = match self.text(path)? {
             Ok(found) => found,
             Err(diagnostic) => return Some(Err(vec![diagnostic])),
         };
+        let known = self.parsed.lock().ok().and_then(|parsed| parsed.get(path).cloned());
+        if let Some((_, node)) = known.filter(|(of, _)| *of == file) {
+            return Some(Ok(node));
+        }
         Some(crate::yaml::parse(file, &text).map(|node| {
             let node = Arc::new(node);
             if let Ok(mut parsed) = self.parsed.lock() {
-                parsed.insert(path.to_owned(), Arc::clone(&node));
+                parsed.insert(path.to_owned(), (file, Arc::clone(&node)));
             }
             node
         }))
@@ -141,18 +178,27 @@ impl Library {
     pub fn written(&self) -> BTreeSet<String> {
         let mut words = BTreeSet::new();
         if let Ok(parsed) = self.parsed.lock() {
-            parsed.values().for_each(|node| collect_words(node, &mut words));
+            parsed.values().for_each(|(_, node)| collect_words(node, &mut words));
         }
         words
     }
 
-    fn known_text(&self, path: &str) -> Option<(FileId, Arc<str>)> {
+    fn known(&self, path: &str) -> Option<Known> {
         self.texts.lock().ok()?.get(path).cloned()
+    }
+
+    fn remember(&self, path: &str, text: &str, origin: Origin) -> (FileId, Arc<str>) {
+        let known = Known { file: self.add(path, text), text: Arc::from(text), origin };
+        let entry = known.entry();
+        if let Ok(mut texts) = self.texts.lock() {
+            texts.insert(path.to_owned(), known);
+        }
+        entry
     }
 
     /// The text itself, or what a vault file holds; everything in a vault file is a secret from then on.
     fn plain(&self, path: &str, text: String) -> Result<String, Diagnostic> {
-        if !text.starts_with("$ANSIBLE_VAULT;") {
+        if !text.as_bytes().starts_with(VAULT) {
             return Ok(text);
         }
         let plain = self.sources.decrypt(&text).map_err(|why| {

@@ -128,3 +128,56 @@ impl Templates {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::{SourceMap, Span};
+    use crate::shell::Masker;
+    use crate::template::NoLookups;
+
+    /// Names; `*` and those of other hosts; `?` for anything.
+    fn shown(text: &str, expression: bool) -> String {
+        let file = SourceMap::new().add("x", text);
+        let node = Node::new(Kind::Str(text.to_owned()), Span::new(file, 0, text.len()));
+        let templates = Templates::new(Masker::new(), Arc::new(NoLookups));
+        let uses = if expression { templates.uses_of_expr(&node) } else { templates.uses(&node) };
+        let uses = uses.expect("it can be read");
+        let mut words: Vec<String> = uses.names.into_iter().collect();
+        words.extend(uses.of_hosts.into_iter().map(|name| format!("*{name}")));
+        words.extend(uses.templates);
+        words.extend(uses.anything.then(|| "?".to_owned()));
+        words.join(" ")
+    }
+
+    #[test]
+    fn names_are_told_where_they_are_constant() {
+        for (text, wanted) in [
+            ("{{ a.b | default(c) }}", "a c"),
+            ("{% for x in list %}{{ x }}{% endfor %}", "list"),
+            ("{{ vars.a ~ vars['b'] }}", "a b"),
+            ("{{ vars[a] }}", "a ?"),
+            ("{{ vars | length }}", "?"),
+            ("{{ lookup('vars', 'a', 'b', default=c) }}", "a b c"),
+            ("{{ lookup('vars', 'a' ~ b) }}", "b ?"),
+            ("{{ lookup(plugin, 'a') }}", "plugin ?"),
+            ("{{ query('ansible.builtin.varnames', '^a') }}", "?"),
+            ("{{ lookup('template', 'a.j2') }}", "a.j2"),
+            ("{{ lookup('template', a) }}", "a ?"),
+            ("{{ lookup('file', a) }}", "a"),
+            ("{{ hostvars[a].b.c }}", "a *b"),
+            ("{{ hostvars['h']['b'] }}", "*b"),
+            ("{{ hostvars[a][b] }}", "a b hostvars"),
+            ("{{ hostvars[a].b ~ hostvars }}", "a hostvars *b"),
+            ("{{ hosts | map('extract', hostvars, 'a') | list }}", "hosts *a"),
+            ("{{ hosts | map('extract', hostvars, ['a', 'b']) | list }}", "hosts *a"),
+            ("{{ hosts | map('extract', hostvars, a) | list }}", "a hostvars hosts"),
+            ("{{ h | extract(hostvars, 'a') }}", "h *a"),
+            ("{% include 'x' %}{{ a }}", "a"),
+            ("{% include x %}", "x ?"),
+        ] {
+            assert_eq!(shown(text, false), wanted, "{text}");
+        }
+        assert_eq!(shown("a is defined and hostvars[b].c", true), "a b *c");
+    }
+}

@@ -178,3 +178,96 @@ fn conditions_loops_and_names() {
     here : ok=9   changed=6   unreachable=0   failed=0   skipped=0   rescued=1   ignored=0
     ");
 }
+
+#[test]
+fn files_of_this_machine_that_tasks_write() {
+    let files = "
+== templates/made.j2
+old
+== files/made
+old
+== vars/held.yaml
+made: old
+== made.yaml
+- copy: {content: old, dest: \"{{ out }}/tasks\"}
+";
+    let tasks = "
+    - template: {src: made.j2, dest: \"{{ out }}/before\"}
+    - copy: {content: \"new {{ out | length > 0 }}\", dest: \"{{ playbook_dir }}/templates/made.j2\"}
+    - copy: {content: new, dest: \"{{ playbook_dir }}/files/made\"}
+    - copy: {content: \"made: new\", dest: \"{{ playbook_dir }}/vars/held.yaml\"}
+    - copy: {content: \"- copy: {content: new, dest: '{{ out }}/tasks'}\", dest: \"{{ playbook_dir }}/made.yaml\"}
+    - template: {src: made.j2, dest: \"{{ out }}/template\"}
+    - copy: {src: made, dest: \"{{ out }}/file\"}
+    - copy: {content: \"{{ lookup('file', 'made') }}\", dest: \"{{ out }}/lookup\"}
+    - include_vars: held.yaml
+    - copy: {content: \"{{ made | default('none') }}\", dest: \"{{ out }}/vars\"}
+    - include_tasks: \"{{ 'made' }}.yaml\"
+";
+    insta::assert_snapshot!(outcome(files, tasks), @"
+    before: old
+    file: new
+    lookup: new
+    tasks: new
+    template: new True
+    vars: new
+    here : ok=11  changed=10  unreachable=0   failed=0   skipped=0   rescued=0   ignored=0
+    ");
+}
+
+#[test]
+fn what_other_hosts_are_at_the_moment() {
+    let site = "
+== hosts.yaml
+all:
+  hosts: {one: {number: 1}, two: {number: 2}}
+  vars: {ansible_connection: local, theirs: \"{{ hostvars['one'].found | default('none') }}\"}
+== templates/shown.j2
+{{ hostvars['one'].found | default('none') }}
+== templates/numbers.j2
+{{ groups['all'] | map('extract', hostvars, 'number') | join('+') }}
+== inner.yaml
+- debug: {msg: taken in}
+== site.yaml
+- hosts: all
+  tasks:
+    - command: sleep 0.3
+      when: inventory_hostname == 'one'
+    - shell: echo found
+      register: looked
+      changed_when: false
+    - set_fact: {found: \"{{ looked.stdout }}\"}
+    - debug: {msg: \"{{ lookup('template', 'shown.j2') | trim }} {{ lookup('template', 'numbers.j2') | trim }}\"}
+    - debug: {msg: \"{{ theirs }}\"}
+    - include_tasks: inner.yaml
+      when: theirs == 'found'
+    - include_tasks: \"{{ 'inner' }}.yaml\"
+      when: hostvars['one'].found == 'found'
+    - set_fact: {found: changed}
+    - debug: {msg: \"{{ theirs }}\"}
+    - getent: {database: passwd, key: root}
+      run_once: true
+    - debug: {msg: \"{{ getent_passwd.root[1] }}\"}
+      when: getent_passwd is defined
+";
+    for options in ["", "--window 1"] {
+        let folder = Folder::new(site);
+        let shown = folder.run(&format!("run site.yaml -i hosts.yaml {options}"));
+        let told: Vec<&str> =
+            shown.lines().filter(|line| line.contains("debug") || line.contains(" : ok")).collect();
+        let told: String =
+            told.iter().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n").collect();
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(told, @"
+            debug ok one two (found 1+2)
+            debug ok one two (found)
+            debug ok one two (taken in)
+            debug ok one two (taken in)
+            debug ok one two (changed)
+            debug ok one two (0)
+            one : ok=11 changed=1 unreachable=0 failed=0 skipped=0 rescued=0 ignored=0
+            two : ok=9 changed=0 unreachable=0 failed=0 skipped=1 rescued=0 ignored=0
+            ");
+        }
+    }
+}

@@ -12,6 +12,7 @@ mod missing;
 mod reference;
 mod runs;
 mod site;
+mod sites;
 mod together;
 mod tune;
 mod vagrant;
