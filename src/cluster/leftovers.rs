@@ -400,7 +400,7 @@ for f in /etc/systemd/system/postgresql@*.service.d/60-ishprov.conf; do
  c=${f#*@}; c=${c%.service.d/*}
  [ -d "/etc/postgresql/${c%%-*}/${c#*-}" ] || printf 'unit\t%s\n' "$f"
 done
-for x in "$D.old-"*; do [ ! -d "$x" ] || printf 'old\t%s\n' "$x"; done
+for x in "$D.old-"*; do [ ! -f "$x/PG_VERSION" ] || printf 'old\t%s\n' "$x"; done
 sql 2>/dev/null <<'X'
 SELECT 'role', rolname FROM pg_roles WHERE rolname !~ '^pg_';
 SELECT 'db', datname FROM pg_database;

@@ -66,6 +66,19 @@ impl AnyProcedure for Survey {
         &SPEC
     }
 
+    fn looks_ahead(&self) -> bool {
+        true
+    }
+
+    fn forbids(&self, members: &[Member]) -> Result<(), Fault> {
+        let found = read(members)?;
+        // A server that starts or stops just now is waited for by the task itself.
+        if members.is_empty() || unsettled(&found, 0).is_ok_and(|waiting| waiting.is_some()) {
+            return Ok(());
+        }
+        look(members, &found).map(drop)
+    }
+
     fn facts(&self) -> &'static [&'static str] {
         &["postgresql_surveyed"]
     }
@@ -84,24 +97,12 @@ impl AnyProcedure for Survey {
             return Ok(Round { waiting_for: Some(waiting_for), ..Round::default() });
         }
         let Some(first) = members.first() else { return Ok(Round::default()) };
-        let wanted = Wanted::of(&first.args);
-        let (mut faults, mut hosts) = (Vec::new(), Vec::new());
-        for (member, (host, server)) in members.iter().zip(&found) {
-            let given_up = wanted.rebuild.contains(host);
-            let (seen, refused) = Seen::read(member, server, given_up)?;
-            faults.extend(refused.into_iter().map(|fault| (host.as_str(), fault)));
-            hosts.push(seen);
-        }
-        if let Some(fault) = together(faults) {
-            return Err(fault);
-        }
-        let picture = decide(&found, &wanted)?;
+        let (hosts, picture) = look(members, &found)?;
         let mut notes = Vec::new();
         let mut acts = Vec::new();
         for (((host, server), seen), member) in found.iter().zip(&hosts).zip(members) {
             let role = picture.role(&found, host);
             notes.extend(member.args.str("shared").map(|shared| format!("{host}: {shared}")));
-            notes.extend(seen.place_refused(host, role)?);
             if role != Role::Stale && server.holds_cluster() && server.configured {
                 notes.extend(told(host, &seen.standing));
                 acts.extend(seen.keep(host, &member.args)?);
@@ -119,6 +120,26 @@ impl AnyProcedure for Survey {
         });
         Ok(Round { acts, notes, results: results.collect(), ..Round::default() })
     }
+}
+
+/// What stands on every host, and who is what; everything that will be refused is refused here.
+fn look(members: &[Member], found: &[(String, Server)]) -> Result<(Vec<Seen>, Picture), Fault> {
+    let wanted = members.first().map(|first| Wanted::of(&first.args)).unwrap_or_default();
+    let (mut faults, mut hosts) = (Vec::new(), Vec::new());
+    for (member, (host, server)) in members.iter().zip(found) {
+        let given_up = wanted.rebuild.contains(host);
+        let (seen, refused) = Seen::read(member, server, given_up)?;
+        faults.extend(refused.into_iter().map(|fault| (host.as_str(), fault)));
+        hosts.push(seen);
+    }
+    if let Some(fault) = together(faults) {
+        return Err(fault);
+    }
+    let picture = decide(found, &wanted)?;
+    for ((host, _), seen) in found.iter().zip(&hosts) {
+        seen.place_refused(host, picture.role(found, host))?;
+    }
+    Ok((hosts, picture))
 }
 
 /// The modules that will write, and refuse, as the role calls them: the cluster, its settings, its rules.
@@ -225,9 +246,9 @@ impl Seen {
     }
 
     /// A host that is to be cloned needs a place for that.
-    fn place_refused(&self, host: &str, role: Role) -> Result<Vec<String>, Fault> {
+    fn place_refused(&self, host: &str, role: Role) -> Result<(), Fault> {
         if !matches!(role, Role::Absent | Role::Stale) {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let data = &self.standing.data_directory;
         if self.mounted {
@@ -243,7 +264,7 @@ impl Seen {
             return Err(Fault::task(format!("{host}: `{data}.cloning` is in the way and is not ours"))
                 .hint("look at it, and move it away"));
         }
-        Ok(Vec::new())
+        Ok(())
     }
 
     /// Copies of what is taken over.

@@ -1,7 +1,7 @@
 //! What people change later: a port, a network, a disk. One run each, told, and the next one is quiet.
 
 use super::bench::{Bench, Ran};
-use super::{ALL, PRIMARY, REPLICAS};
+use super::{ALL, PRIMARY, REPLICAS, tree};
 
 fn quiet(bench: &Bench, arguments: &[&str]) -> Ran {
     let ran = bench.run(arguments);
@@ -49,7 +49,6 @@ pub fn a_rebuild_brings_tablespaces_and_removes_only_what_it_moved(bench: &Bench
     bench.sh(host, &format!("mkdir {kept} && echo mine > {kept}/notes && systemctl stop postgresql@15-main"));
     let ran = bench.run(&["-e", &format!("postgresql_rebuild={host}")]);
     ran.code(0);
-    assert!(ran.stdout.contains(kept), "what lies about is named:\n{}", ran.stdout);
     assert_eq!(bench.sql(host, "SELECT count(*) FROM roomy"), "1000");
     assert_eq!(bench.sh(host, "ls /srv/space | wc -l"), "1", "nothing is left in the tablespace's folder");
     assert_eq!(
@@ -72,6 +71,39 @@ pub fn a_rebuild_brings_tablespaces_and_removes_only_what_it_moved(bench: &Bench
     bench.sh(host, &format!("rm -r {kept}"));
     bench.sql(PRIMARY, "DROP TABLE roomy");
     bench.sql(PRIMARY, "DROP TABLESPACE space");
+    quiet(bench, &[]);
+}
+
+pub fn a_cluster_of_somebody_else_is_named_and_refusals_come_first(bench: &Bench) {
+    let config = "/etc/postgresql/15/main";
+    bench.sh(
+        PRIMARY,
+        &format!(
+            "cp -a {config} /root/config && cd {config} && sed -i 1d pg_hba.conf conf.d/50-ishprov.conf && \
+             echo 'host legacy legacy 0.0.0.0/0 md5' >> pg_hba.conf && echo 'work_mem = 3MB' > conf.d/99-local.conf"
+        ),
+    );
+    let before = ALL.map(|host| tree(bench, host));
+    let ran = bench.run(&["--check"]);
+    ran.code(0);
+    for words in [
+        "pg-primary: a cluster that is in use is taken over",
+        "host legacy legacy 0.0.0.0/0 md5",
+        "conf.d/99-local.conf has the last word on work_mem: 3MB",
+        "pg_hba.conf.before-ishprov",
+    ] {
+        assert!(ran.stdout.contains(words), "`{words}` is not said:\n{}", ran.stdout);
+    }
+    for arguments in [&["--check"][..], &[]] {
+        let ran = bench.run(&[arguments, &["-e", "postgresql_data_directory=/srv/elsewhere"]].concat());
+        ran.code(2);
+        assert!(ran.stderr.contains("postgresql_data_directory"), "{}", ran.stderr);
+    }
+    assert_eq!(ALL.map(|host| tree(bench, host)), before, "something was touched");
+    bench.run(&[]).code(0);
+    assert!(bench.sh(PRIMARY, &format!("cat {config}/pg_hba.conf.before-ishprov")).contains("host legacy"));
+    bench.sh(PRIMARY, &format!("rm -r /root/config {config}/conf.d/99-local.conf {config}/*.before-ishprov"));
+    bench.run(&[]).code(0);
     quiet(bench, &[]);
 }
 

@@ -44,6 +44,7 @@ fn lab_three_bare_hosts_become_a_cluster_and_stay_one() {
     refused::a_firewall_that_locks_us_out_takes_itself_back(&bench);
     changes::a_port_changes_in_one_run_and_its_rules_go(&bench);
     changes::a_rebuild_brings_tablespaces_and_removes_only_what_it_moved(&bench);
+    changes::a_cluster_of_somebody_else_is_named_and_refusals_come_first(&bench);
     changes::a_paused_standby_stays_paused(&bench);
     after_a_failover_by_hand_the_new_primary_is_followed(&bench);
 }
