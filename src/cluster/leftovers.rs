@@ -4,7 +4,7 @@
 //! What was made is written down on every host of the cluster, in `/var/lib/ishprov/made-VERSION-CLUSTER`, so that any of
 //! them may become the primary. Only what stands there, or carries a comment of ours in the firewall, is ever removed or
 //! named: things of other people are not looked at. A slot that is in use is named and stays. Rules of the firewall go
-//! only in a run that has all hosts (`whole`).
+//! only in a run that has all hosts (`whole`), and not those for the port of another cluster on the host.
 //!
 //! EXAMPLES
 //! - name: What the inventory names no longer
@@ -118,6 +118,8 @@ struct Found {
     /// The server answered.
     answers: bool,
     rules: Vec<Rule>,
+    /// Ports of other clusters on the host.
+    ports: BTreeSet<String>,
     certificates: Vec<String>,
     units: Vec<String>,
     old_data: Vec<String>,
@@ -149,6 +151,7 @@ impl Found {
             slots: lines.all("slot").filter_map(pair).map(|(name, active)| (name, active == "t")).collect(),
             answers: lines.get("answers").is_some(),
             rules: lines.all("rule").filter_map(Rule::parse).collect(),
+            ports: all("port").collect(),
             certificates: all("certificate").collect(),
             units: all("unit").collect(),
             old_data: all("old").collect(),
@@ -211,7 +214,7 @@ impl Found {
         let (peers, clients) = (named("peers"), named("clients"));
         let stays = |rule: &Rule| {
             let named = if rule.comment == COMMENTS[0] { &peers } else { &clients };
-            rule.port == port && named.contains(&rule.source)
+            self.ports.contains(&rule.port) || rule.port == port && named.contains(&rule.source)
         };
         self.rules.iter().filter(|rule| !stays(rule)).cloned().collect()
     }
@@ -382,9 +385,10 @@ fn ask(args: &Args) -> Result<Ask, Fault> {
     let mut script = instance.sql_function();
     let certificates = args.list("certificates");
     script.push_str(&format!(
-        "R={} D={}\nset --{}\n",
+        "R={} D={} own={}\nset --{}\n",
         quote(&record(&instance)),
         quote(&instance.data_directory),
+        quote(&instance.label()),
         if certificates.is_empty() { String::new() } else { format!(" {}", join(&certificates)) },
     ));
     script.push_str(PROBE);
@@ -395,6 +399,9 @@ const PROBE: &str = r#"[ ! -f "$R" ] || sed 's/^/made\t/' "$R"
 { for f in "$@"; do echo "$f"; done; [ ! -f "$R" ] || sed -n 's/^certificate\t//p' "$R"; } | sort -u |
 while IFS= read -r f; do [ ! -e "$f" ] || printf 'certificate\t%s\n' "$f"; done
 cat /etc/ufw/user.rules /etc/ufw/user6.rules 2>/dev/null | sed -n 's/^### tuple ### /rule\t/p'
+if command -v pg_lsclusters >/dev/null; then
+ pg_lsclusters -h | while read -r v n p x; do [ "$v/$n" = "$own" ] || printf 'port\t%s\n' "$p"; done
+fi
 for f in /etc/systemd/system/postgresql@*.service.d/60-ishprov.conf; do
  [ -f "$f" ] || continue
  c=${f#*@}; c=${c%.service.d/*}
@@ -490,6 +497,8 @@ mod tests {
             rule(5433, "198.18.5.0/24", "ishprov: clients"),
             rule(5433, "198.18.6.0/24", "ishprov: clients"),
             rule(5432, "198.18.7.0/24", "somebody else"),
+            rule(5439, "198.18.0.9", "ishprov: peer"),
+            "port\t5439\n".to_owned(),
             "rule\tallow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in\n".to_owned(),
         ]
         .concat();
