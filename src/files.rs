@@ -137,6 +137,20 @@ impl Sources for Disk {
         names
     }
 
+    fn all_names(&self, path: &str) -> Result<Vec<String>, String> {
+        let failed = |error: std::io::Error| format!("cannot read the folder `{path}`: {error}");
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(path).map_err(failed)? {
+            names.push(
+                entry.map_err(failed)?.file_name().into_string().map_err(|name| {
+                    format!("the name of `{path}/{}` is not UTF-8", name.to_string_lossy())
+                })?,
+            );
+        }
+        names.sort();
+        Ok(names)
+    }
+
     fn decrypt(&self, ciphertext: &str) -> Result<Secret, String> {
         let Some(password) = &self.vault_password else {
             return Err("no vault password was given".to_owned());

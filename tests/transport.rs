@@ -386,9 +386,11 @@ async fn a_password_is_given_once_and_never_shown() {
 }
 
 async fn exercise_become(endpoint: &Endpoint) {
-    let mut session = open(endpoint).await;
-    let reply = session.frame(&Frame::act([Action::sh("echo in")])).await.expect("done");
-    assert_eq!(output(&reply[0]).text(), "in\n");
+    let (mut session, greeting) = connect(endpoint, &Frame::default()).await.expect("connects");
+    assert_eq!(greeting.login.as_deref(), Some("root"), "behind the tool it is known who logged in");
+    let reply = session.frame(&Frame::act([Action::sh("echo in; env | grep -c i_login || :")])).await;
+    let reply = reply.expect("answered");
+    assert_eq!(output(&reply[0]).text(), "in\n0\n");
     assert_eq!(session.traffic().round_trips, 3, "password, hello, frame");
     session.close().await;
 }

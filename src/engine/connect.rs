@@ -31,7 +31,8 @@ impl Host {
         };
         self.session = Some(session);
         self.endpoint = Some(setup.endpoint.clone());
-        self.login_user = setup.endpoint.user.clone().unwrap_or_else(|| greeting.account.clone());
+        self.login_user =
+            setup.endpoint.user.clone().or(greeting.login).unwrap_or_else(|| greeting.account.clone());
         let Some(ItemReply::Answers(answers)) = greeting.replies.into_iter().next() else { return };
         let parsed = answers.output(&ask).and_then(|output| facts::parse(&output.text()));
         match parsed {

@@ -7,7 +7,7 @@ use super::unit::{Unit, truth};
 use crate::diag::Diagnostic;
 use crate::modules::{Call, Change};
 use crate::plan::{Barrier, HostScope, Landing, Step, framed};
-use crate::shell::{Action, Output};
+use crate::shell::{Action, CHANGED_MEANWHILE, Output, Over};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,8 @@ pub(super) struct Outcome {
     pub changes: Vec<Change>,
     pub result: Map<String, Value>,
     pub diagnostic: Option<Diagnostic>,
+    /// Nothing was done, since what the decision was made on is no more.
+    pub overtaken: bool,
 }
 
 /// Lines of a command's output that a diagnostic shows.
@@ -37,6 +39,7 @@ impl Outcome {
             changes: Vec::new(),
             result,
             diagnostic: None,
+            overtaken: false,
         }
     }
 
@@ -61,6 +64,15 @@ impl Outcome {
             .unwrap_or_else(|| Diagnostic::error("internal", "a task is wrong, and nothing says why"));
         let first = diagnostics.fold(first, |first, more| first.note(format!("also: {}", more.message)));
         Self::failed(first, Map::new())
+    }
+
+    /// Whether the last action that ran found something else than what it was decided on, and did nothing.
+    pub fn was_overtaken(actions: &[Action], outputs: &[Output]) -> bool {
+        let last = outputs.len().checked_sub(1).and_then(|at| actions.get(at)).zip(outputs.last());
+        last.is_some_and(|(action, output)| {
+            let put = matches!(action, Action::Put(put) if put.over != Over::Anything);
+            put && output.status == CHANGED_MEANWHILE
+        })
     }
 
     /// Actions that failed.

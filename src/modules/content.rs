@@ -80,6 +80,13 @@ impl Target {
         })
     }
 
+    /// The same for a file whose content does not come of what is there: a link is replaced, unless the task says that
+    /// it is followed.
+    pub fn whole(path: String, args: &Args) -> Result<Self, Fault> {
+        let follow = if args.bool("follow") == Some(true) { Follow::Any } else { Follow::No };
+        Ok(Self { follow, edits: false, ..Self::decode(path, args)? })
+    }
+
     fn ask(&self) -> Ask {
         Ask::File(FileAsk {
             path: self.path.clone(),
@@ -326,12 +333,7 @@ impl Dest {
             )
             .hint("name the file in `dest`"));
         }
-        let target = |path: String| {
-            let mut target = Target::decode(path, args)?;
-            target.follow = if args.bool("follow") == Some(true) { Follow::Any } else { Follow::No };
-            target.edits = false;
-            Ok::<_, Fault>(target)
-        };
+        let target = |path: String| Target::whole(path, args);
         let inside = match name.map(|name| name.rsplit_once('/').map_or(name, |(_, name)| name)) {
             Some(name) if !name.is_empty() => {
                 Some(target(format!("{}/{name}", if path == "/" { "" } else { &path }))?)

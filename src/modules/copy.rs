@@ -1,7 +1,8 @@
 //! Puts a file of the control machine, or a text, on the host.
 //!
 //! `src` is looked up in the role's `files/`. A `dest` that is a folder, or ends in `/`, takes the file under its own
-//! name. The content is compared before anything is sent: what is there already is not sent again. The new file is
+//! name. A `src` that is a folder is put into `dest` with all that is in it; with a `/` at its end, only what is in it
+//! is. What else lies there stays. The content is compared before anything is sent: what is there already is not sent again. The new file is
 //! written beside the old one, with owner and mode set before the content, and then takes its place in one step.
 //!
 //! In check mode the difference is shown and `validate` does not run.
@@ -17,6 +18,7 @@
 //!     validate: visudo -cf %s
 
 use super::content::{self, Dest, DestSeen, Edit};
+use super::tree::{Tree, TreeEdit, TreeSeen};
 use super::{Args, Change, Kind, Module, Nature, Param, Spec, Verdict, attrs};
 use crate::diag::Fault;
 use crate::shell::{Action, Answers, Ask, Output};
@@ -26,10 +28,37 @@ use serde_json::{Map, Value};
 /// The module `copy`.
 pub struct Copy;
 
+/// What to copy.
+#[derive(Debug)]
+pub enum Params {
+    /// A file.
+    One(Box<Dest>),
+    /// A folder.
+    Tree(Tree),
+}
+
+/// What was found at `dest`.
+#[derive(Debug)]
+pub enum Found {
+    /// Of a file.
+    One(Box<DestSeen>),
+    /// Of a folder.
+    Tree(TreeSeen),
+}
+
+/// What differs.
+#[derive(Debug)]
+pub enum Diff {
+    /// Of a file.
+    One(Edit),
+    /// Of a folder.
+    Tree(TreeEdit),
+}
+
 impl Module for Copy {
-    type Params = Dest;
-    type State = DestSeen;
-    type Diff = Edit;
+    type Params = Params;
+    type State = Found;
+    type Diff = Diff;
 
     const SPEC: Spec = Spec {
         name: "copy",
@@ -40,7 +69,7 @@ impl Module for Copy {
         free_form: None,
         open: false,
         params: &[
-            Param::new("src", Kind::LocalFile, "The file on the control machine"),
+            Param::new("src", Kind::LocalFile, "The file or folder on the control machine"),
             Param::new("content", Kind::Str, "The content itself, in the place of `src`"),
             Param::new(
                 "dest",
@@ -49,6 +78,11 @@ impl Module for Copy {
             )
             .required(),
             attrs::MODE,
+            Param::new(
+                "directory_mode",
+                Kind::Mode,
+                "Permission bits of folders that are made for a `src` that is a folder; 0755 when not given",
+            ),
             attrs::OWNER,
             attrs::GROUP,
             content::BACKUP,
@@ -61,7 +95,7 @@ impl Module for Copy {
         ],
     };
 
-    fn decode(args: &Args) -> Result<Dest, Fault> {
+    fn decode(args: &Args) -> Result<Params, Fault> {
         if args.bool("remote_src") == Some(true) {
             return Err(Fault::param(
                 "remote_src",
@@ -72,46 +106,80 @@ impl Module for Copy {
         match (args.value("src"), args.str("content")) {
             (Some(_), Some(_)) => Err(Fault::param("content", "`content` and `src` exclude each other")),
             (None, None) => Err(Fault::task("module `copy` needs `src` or `content`")),
-            (None, Some(text)) => Dest::decode(args, None, text.into_bytes()),
+            (None, Some(text)) => Ok(Params::One(Box::new(Dest::decode(args, None, text.into_bytes())?))),
             (Some(src), None) => {
+                if let Some(entries) = src.get("folder").and_then(Value::as_array) {
+                    return Ok(Params::Tree(Tree::decode(args, src, entries)?));
+                }
                 let (path, content) = local(src, "src")?;
                 let bytes = base64::engine::general_purpose::STANDARD.decode(content);
                 let bytes = bytes
                     .map_err(|error| Fault::param("src", format!("`{path}` was not read well: {error}")))?;
-                Dest::decode(args, Some(path), bytes)
+                Ok(Params::One(Box::new(Dest::decode(args, Some(path), bytes)?)))
             }
         }
     }
 
-    fn probe(dest: &Dest) -> Vec<Ask> {
-        dest.asks()
+    fn probe(params: &Params) -> Vec<Ask> {
+        match params {
+            Params::One(dest) => dest.asks(),
+            Params::Tree(tree) => tree.asks(),
+        }
     }
 
-    fn state(dest: &Dest, answers: &Answers) -> Result<DestSeen, Fault> {
-        dest.seen(answers)
+    fn state(params: &Params, answers: &Answers) -> Result<Found, Fault> {
+        Ok(match params {
+            Params::One(dest) => Found::One(Box::new(dest.seen(answers)?)),
+            Params::Tree(tree) => Found::Tree(tree.seen(answers)?),
+        })
     }
 
-    fn diff(dest: &Dest, seen: &DestSeen) -> Result<Verdict<Edit>, Fault> {
-        dest.diff(seen)
+    fn diff(params: &Params, found: &Found) -> Result<Verdict<Diff>, Fault> {
+        Ok(match (params, found) {
+            (Params::One(dest), Found::One(seen)) => match dest.diff(seen)? {
+                Verdict::InState(because) => Verdict::InState(because),
+                Verdict::Act(edit) => Verdict::Act(Diff::One(edit)),
+            },
+            (Params::Tree(tree), Found::Tree(seen)) => match tree.diff(seen)? {
+                Verdict::InState(because) => Verdict::InState(because),
+                Verdict::Act(edit) => Verdict::Act(Diff::Tree(edit)),
+            },
+            _ => return Err(Fault::task("what was found is of another kind than what is wanted")),
+        })
     }
 
-    fn show(dest: &Dest, seen: &DestSeen, edit: &Edit) -> Vec<Change> {
-        dest.show(seen, edit)
+    fn show(params: &Params, found: &Found, diff: &Diff) -> Vec<Change> {
+        match (params, found, diff) {
+            (Params::One(dest), Found::One(seen), Diff::One(edit)) => dest.show(seen, edit),
+            (Params::Tree(tree), Found::Tree(seen), Diff::Tree(edit)) => tree.show(seen, edit),
+            _ => Vec::new(),
+        }
     }
 
-    fn actions(dest: &Dest, seen: &DestSeen, edit: &Edit) -> Vec<Action> {
-        dest.actions(seen, edit)
+    fn actions(params: &Params, found: &Found, diff: &Diff) -> Vec<Action> {
+        match (params, found, diff) {
+            (Params::One(dest), Found::One(seen), Diff::One(edit)) => dest.actions(seen, edit),
+            (Params::Tree(tree), Found::Tree(seen), Diff::Tree(edit)) => tree.actions(seen, edit),
+            _ => Vec::new(),
+        }
     }
 
-    fn result(dest: &Dest, seen: &DestSeen, _ran: &[Output]) -> Map<String, Value> {
-        dest.result(seen)
+    fn result(params: &Params, found: &Found, _ran: &[Output]) -> Map<String, Value> {
+        match (params, found) {
+            (Params::One(dest), Found::One(seen)) => dest.result(seen),
+            (Params::Tree(tree), _) => tree.result(),
+            _ => Map::new(),
+        }
     }
 }
 
 /// Path and content of a decoded [`Kind::LocalFile`] or [`Kind::LocalTemplate`].
 pub(super) fn local<'a>(value: &'a Value, param: &str) -> Result<(&'a str, &'a str), Fault> {
     let text = |key: &str| value.get(key).and_then(Value::as_str);
-    text("path").zip(text("content")).ok_or_else(|| {
-        Fault::param(param, format!("`{param}` takes the name of a file of the control machine"))
+    text("path").zip(text("content")).ok_or_else(|| match value.get("folder") {
+        Some(_) => {
+            Fault::param(param, format!("`{param}` is a folder: {}", text("path").unwrap_or_default()))
+        }
+        None => Fault::param(param, format!("`{param}` takes the name of a file of the control machine")),
     })
 }

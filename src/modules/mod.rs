@@ -72,6 +72,7 @@ mod tls_ca;
 mod tls_cert;
 mod tls_key;
 mod tls_record;
+mod tree;
 mod ufw;
 mod ufw_guard;
 mod ufw_rule;

@@ -241,6 +241,12 @@ impl Binder<'_> {
             }
             ParamKind::LocalFile => {
                 let name = self.text(node, scope)?;
+                if let Some(folder) = self.folder(step, &name) {
+                    let mut entries = Vec::new();
+                    self.entries(folder.trim_end_matches('/'), "", &mut entries)
+                        .map_err(|why| Diagnostic::error("unreadable-file", why).at(node.span))?;
+                    return Ok(json!({ "path": folder, "folder": entries }));
+                }
                 let path = self.find(step, "files", &name, node.span)?;
                 let bytes = match self.library.sources().bytes(&path) {
                     Some(Ok(bytes)) => bytes,
@@ -274,6 +280,38 @@ impl Binder<'_> {
             }
             _ => self.templates.render_value(node, scope),
         }
+    }
+
+    /// The folder of this name, where no file has it.
+    fn folder(&self, step: &Step, name: &str) -> Option<String> {
+        let candidates = search_path(step, "files", name, self.site_dir);
+        if !name.ends_with('/') && self.library.first(&candidates).is_some() {
+            return None;
+        }
+        candidates.into_iter().find(|path| self.library.sources().is_dir(path.trim_end_matches('/')))
+    }
+
+    /// What lies below a folder, each thing behind the folder it lies in: `name`, and `content` of a file.
+    fn entries(&self, folder: &str, below: &str, found: &mut Vec<Value>) -> Result<(), String> {
+        // Links may lead round in a circle.
+        if below.matches('/').count() > 40 {
+            return Err(format!("`{folder}` lies too deep, or in itself by a symbolic link"));
+        }
+        let sources = self.library.sources();
+        for name in sources.all_names(folder)? {
+            let (path, short) = (format!("{folder}/{name}"), format!("{below}{name}"));
+            if sources.is_dir(&path) {
+                found.push(json!({ "name": short }));
+                self.entries(&path, &format!("{short}/"), found)?;
+                continue;
+            }
+            match sources.bytes(&path) {
+                Some(Ok(bytes)) => found.push(json!({ "name": short, "content": base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes) })),
+                Some(Err(why)) => return Err(format!("cannot read `{path}`: {why}")),
+                None => return Err(format!("`{path}` is neither a file nor a folder, or a link to nothing")),
+            }
+        }
+        Ok(())
     }
 
     fn text(&self, node: &Node, scope: &Arc<dyn Scope>) -> Result<String, Diagnostic> {

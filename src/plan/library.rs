@@ -17,6 +17,11 @@ pub trait Sources: Send + Sync {
     /// What stands in the directory at `path`, by name; nothing when there is none.
     fn names(&self, path: &str) -> Vec<String>;
 
+    /// The same, where nothing may be left out: `Err` when it cannot be read whole.
+    fn all_names(&self, path: &str) -> Result<Vec<String>, String> {
+        Ok(self.names(path))
+    }
+
     /// The plain text of a vault file or value.
     fn decrypt(&self, ciphertext: &str) -> Result<Secret, String>;
 }

@@ -377,6 +377,7 @@ i_lives() {
 # (`none` for nothing).
 i_stage() {
   i_place "$i_p" "$i_fol" || return 1
+  [ "$i_u" = 0 ] || [ -w . ] || { i_no "the folder \`$PWD\` may not be written to: Permission denied"; return 1; }
   if [ ! -L "./$i_h" ]; then
     [ ! -d "./$i_h" ] || { i_no "\`$i_p\` is a directory"; return 1; }
     [ ! -e "./$i_h" ] || [ -f "./$i_h" ] || { i_no "\`$i_p\` is not a regular file"; return 1; }

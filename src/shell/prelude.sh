@@ -342,6 +342,8 @@ i_hello() {
 $i_lib"
   i_b="$(uname -s -r -m)
 $i_id
-$i_M"
+$i_M
+$i_login"
+  unset i_login
   i_say hello
 }

@@ -143,8 +143,10 @@ impl Endpoint {
     pub(super) fn bootstrap_command(&self, nonce: &str) -> String {
         // Where the connection comes from, for firewall rules; sshd always sets it.
         let origin = if self.kind == Kind::Local { "" } else { "SSH_CONNECTION=\"$SSH_CONNECTION\" " };
+        // Who logged in: behind the change of the account nothing tells any more.
+        let login = if self.change().is_some() { "i_login=\"$LOGNAME\" " } else { "" };
         let shell = format!(
-            "env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C {origin}sh -c {}",
+            "env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C {origin}{login}sh -c {}",
             quote(&bootstrap(nonce))
         );
         let Some(change) = self.change() else { return format!("exec {shell}") };

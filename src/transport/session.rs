@@ -26,6 +26,8 @@ pub struct Traffic {
 pub struct Greeting {
     /// Kernel name, release and machine.
     pub uname: String,
+    /// Account that logged in, where the host says so: before any change of the account.
+    pub login: Option<String>,
     /// Account of the shell, by name.
     pub account: String,
     /// Account of the shell, by number.
@@ -348,6 +350,7 @@ fn greet(record: &Record, replies: Vec<ItemReply>) -> Greeting {
         account: account.to_owned(),
         uid: uid.parse().unwrap_or(u32::MAX),
         missing: lines.next().unwrap_or_default().split_ascii_whitespace().map(str::to_owned).collect(),
+        login: lines.next().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned),
         replies,
     }
 }

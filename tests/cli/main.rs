@@ -1,6 +1,7 @@
 //! The program as its users meet it: the whole of what it shows, and its exit code, on small sites in temporary
 //! folders. No host is contacted but this machine.
 
+mod accounts;
 mod addresses;
 mod ahead;
 mod beforehand;

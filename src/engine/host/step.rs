@@ -54,7 +54,7 @@ impl Host {
         let mut answers = answers;
         let tries = Tries::of(shared, &unit);
         let mut attempt = 0;
-        let (changes, actions) = loop {
+        let (mut changes, mut actions) = loop {
             let decision = match call.decide(&answers) {
                 Ok(decision) => decision,
                 Err(fault) => {
@@ -86,16 +86,10 @@ impl Host {
                 return self.conclude(shared, &unit, outcome, started.elapsed());
             }
             tokio::time::sleep(tries.delay).await;
-            let own = unit.asks_of(call.as_ref());
-            let sent: Vec<Ask> = own.iter().map(|(_, sent)| sent.clone()).collect();
-            answers = Answers::new();
-            if !sent.is_empty() {
-                let Some(replies) = self.send(shared, Frame::probe(sent)).await else {
-                    return Flow::Elsewhere;
-                };
-                answers = pick(&own, &answers_of(replies.into_iter().next()));
-            }
-            shared.local.answer(&call.probe(), &mut answers);
+            let Some(again) = self.ask_again(shared, &unit, call.as_ref()).await else {
+                return Flow::Elsewhere;
+            };
+            answers = again;
         };
         if unit.check {
             let outcome = self.announce(call.as_ref(), &answers, changes);
@@ -109,10 +103,32 @@ impl Host {
         }
         shared.tell(Event::Started { host: self.name.clone(), title: title(shared, &unit) });
         window.forget();
+        let mut overtaken = 0;
         loop {
-            attempt += 1;
             let outcome = self.act(shared, &unit, call.as_ref(), &actions, changes.clone(), window).await;
             let Some(mut outcome) = outcome else { return Flow::Elsewhere };
+            if outcome.overtaken && overtaken < MOST_OVERTAKEN {
+                overtaken += 1;
+                window.forget();
+                tokio::time::sleep(self.patience(overtaken)).await;
+                let Some(again) = self.ask_again(shared, &unit, call.as_ref()).await else {
+                    return Flow::Elsewhere;
+                };
+                match call.decide(&again) {
+                    Ok(Decision::Act { changes: left, actions: anew }) => {
+                        if let Some(outcome) = self.leaks(shared, &unit, &anew) {
+                            return self.finish(shared, &unit, outcome, started.elapsed());
+                        }
+                        (changes, actions) = (left, anew);
+                        continue;
+                    }
+                    Ok(Decision::InState(because)) => {
+                        outcome = Outcome::ok(because, call.result(&again, &[]).unwrap_or_default());
+                    }
+                    Err(fault) => outcome = self.refused(&unit, call.as_ref(), fault),
+                }
+            }
+            attempt += 1;
             self.judge(shared, &unit, &mut outcome);
             if attempt >= tries.count || self.until_holds(shared, &unit, &outcome) {
                 if attempt >= tries.count && tries.count > 1 && !self.until_holds(shared, &unit, &outcome) {
@@ -127,6 +143,26 @@ impl Host {
             window.forget();
             tokio::time::sleep(tries.delay).await;
         }
+    }
+
+    /// A unit's answers as they are now.
+    async fn ask_again(&mut self, shared: &Shared, unit: &Unit, call: &dyn Call) -> Option<Answers> {
+        let own = unit.asks_of(call);
+        let sent: Vec<Ask> = own.iter().map(|(_, sent)| sent.clone()).collect();
+        let mut answers = Answers::new();
+        if !sent.is_empty() {
+            let replies = self.send(shared, Frame::probe(sent)).await?;
+            answers = pick(&own, &answers_of(replies.into_iter().next()));
+        }
+        shared.local.answer(&call.probe(), &mut answers);
+        Some(answers)
+    }
+
+    /// How long to wait for others who change the same file: each a time of its own, or they would meet again.
+    fn patience(&self, times: u32) -> Duration {
+        let own =
+            self.name.bytes().fold(7u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+        Duration::from_millis(own.wrapping_mul(u64::from(times)) % (20 * u64::from(times.min(25))))
     }
 
     /// Performs a step's actions, checks on them, and asks for the next units in the same frame.
@@ -177,7 +213,11 @@ impl Host {
         };
         let outputs = match remote.then(|| replies.next()).flatten() {
             Some(ItemReply::Acted { outputs, failed: true }) => {
-                return Some(Outcome::of_output(&unit.step, call, &last, &outputs, changes));
+                let overtaken = Outcome::was_overtaken(&last, &outputs);
+                return Some(Outcome {
+                    overtaken,
+                    ..Outcome::of_output(&unit.step, call, &last, &outputs, changes)
+                });
             }
             Some(ItemReply::Acted { outputs, .. }) => outputs,
             _ => Vec::new(),
@@ -355,6 +395,10 @@ impl Host {
         Outcome { changes, ..Outcome::changed(result) }
     }
 }
+
+/// How often somebody else may change a file between our look at it and our act. Each time one of all who do so got
+/// through: enough for hundreds of names of one host.
+const MOST_OVERTAKEN: u32 = 300;
 
 /// Whether a fault is nothing but a name without a value.
 fn is_undefined(diagnostics: &[Diagnostic]) -> bool {
