@@ -2,7 +2,7 @@
 
 use super::exit;
 use crate::console::Screen;
-use crate::diag::{Diagnostic, SourceMap};
+use crate::diag::{Diagnostic, SourceMap, printable};
 use crate::shell::Masker;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
@@ -23,7 +23,7 @@ pub fn agreed(yes: bool, screen: &Screen, question: &str) -> Result<(), i32> {
         return Err(exit::ERROR);
     }
     let mut out = std::io::stdout();
-    let _ = write!(out, "{question} [y/N] ");
+    let _ = write!(out, "{} [y/N] ", printable(question));
     let _ = out.flush();
     let mut answer = String::new();
     let read = stdin.lock().read_line(&mut answer);

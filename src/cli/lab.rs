@@ -144,7 +144,14 @@ async fn raise(world: &mut World, names: &[String], make: &LabMakeArgs, screen: 
     for line in host_lines(&hosts.iter().map(|host| (host, String::new())).collect::<Vec<_>>()) {
         note(screen, &line);
     }
-    LabDoor::of(&name, doors).ok()
+    // A part of the hosts was raised: the others that stand are of the same lab.
+    match LabDoor::find(&name).or_else(|_| LabDoor::of(&name, doors)) {
+        Ok(door) => Some(door),
+        Err(found) => {
+            refused(&found, screen);
+            None
+        }
+    }
 }
 
 /// The inventory's hosts as the lab makes them. Those that are this machine itself are left out.

@@ -496,6 +496,7 @@ impl World {
             scope: self.scope(host, check),
             become_root: Some(wants_root).filter(|wants| *wants || connection.become_root.is_some()),
             become_user,
+            out_of_reach: None,
         }
     }
 
@@ -506,13 +507,20 @@ impl World {
             names.push("localhost".to_owned());
         }
         self.enter_lab(args);
-        if let Some(lab) = &self.lab {
-            let inside: Vec<String> = lab.hosts.keys().cloned().collect();
-            // What is not in the lab does not exist for this run, not even for `delegate_to`.
-            names.retain(|name| inside.contains(name) || self.is_local(name));
-        }
         let mut setups: HashMap<String, HostSetup> =
             names.into_iter().map(|name| (name.clone(), self.setup(&name, args, check))).collect();
+        // What is not in the lab is known by its variables, and nothing is done there, not even by `delegate_to`.
+        if let Some(lab) = self
+            .lab
+            .as_ref()
+            .map(|lab| (lab.name.clone(), lab.hosts.keys().cloned().collect::<BTreeSet<_>>()))
+        {
+            for (name, setup) in setups.iter_mut().filter(|(name, _)| !lab.1.contains(*name)) {
+                if setup.endpoint.kind != TransportKind::Local {
+                    setup.out_of_reach = Some(format!("lab `{}` has no host `{name}`", lab.0));
+                }
+            }
+        }
         // What a host's inventory says of it is known to the others before anybody is connected.
         let known =
             setups.iter().map(|(name, setup)| (name.clone(), Value::Object(self.written_vars(&setup.scope))));

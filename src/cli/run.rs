@@ -3,7 +3,7 @@
 use super::args::{OutputKind, RunArgs};
 use super::exit;
 use super::load::World;
-use crate::console::{Console, JsonConsole, Screen, SilentConsole, TextConsole};
+use crate::console::{Console, JsonConsole, Screen, SilentConsole, TextConsole, recap};
 use crate::diag::{Diagnostic, Severity, joined_by_host};
 use crate::engine::{self, Event, Local, Options, Report, Shared, Site, Stop};
 use crate::plan::{Binder, Echo, HostLint, Op, PlayPlan, Tags, lint_handlers, lint_host, merge};
@@ -230,6 +230,7 @@ async fn go_with(ready: Ready, args: &RunArgs, mut console: Box<dyn Console>) ->
             dir: world.site_dir.clone(),
         }),
         stop: stop.clone(),
+        in_step: std::sync::atomic::AtomicBool::new(false),
         ids: AtomicUsize::new(0),
         acted: AtomicUsize::new(0),
     });
@@ -243,8 +244,13 @@ async fn go_with(ready: Ready, args: &RunArgs, mut console: Box<dyn Console>) ->
     let watch = tokio::spawn(watch_interrupts(stop, Arc::clone(&shared)));
     let report = engine::run(shared, Site { plays, hosts: setups }).await;
     watch.abort();
-    if let Ok(mut console) = drawing.await {
-        console.report(&report, &world.library.map());
+    match drawing.await {
+        Ok(mut console) => console.report(&report, &world.library.map()),
+        Err(_) => {
+            let screen = Screen::new(false, 0, false);
+            screen.aside("error: a fault of ishprov itself ended the display of this run; it came to:");
+            recap(&report).iter().for_each(|line| screen.aside(line));
+        }
     }
     report
 }

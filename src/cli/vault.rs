@@ -3,7 +3,7 @@
 use super::args::{ConnectArgs, VaultCommand, VaultFilesArgs, VaultPasswordArgs};
 use super::exit;
 use crate::console::Screen;
-use crate::diag::{Diagnostic, SourceMap};
+use crate::diag::{Diagnostic, SourceMap, printable};
 use crate::shell::{Masker, Secret};
 use crate::vault::{self as format, SALT_LEN};
 use std::io::{IsTerminal as _, Read, Write as _};
@@ -345,7 +345,9 @@ fn write_all(
 
 fn to_stdout(content: &[u8]) -> Done<()> {
     let mut out = std::io::stdout();
-    out.write_all(content)
+    // A program gets every byte; a terminal is not to obey what stands in the file.
+    let shown = out.is_terminal().then(|| printable(&String::from_utf8_lossy(content)));
+    out.write_all(shown.as_deref().map_or(content, str::as_bytes))
         .and_then(|()| out.flush())
         .map_err(|error| Diagnostic::error("vault", format!("cannot write to standard output: {error}")))
 }

@@ -52,7 +52,7 @@ impl UnderWay {
             };
             format!("{what}  {}{seconds}", hosts.join(" "))
         });
-        super::shorten(&parts.collect::<Vec<_>>().join(" · "), width)
+        super::shorten(&super::printable(&super::one_line(&parts.collect::<Vec<_>>().join(" · "))), width)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A run for people: a line per task, hosts grouped by how it went; progress while a person watches.
 
 use super::live::{UnderWay, bar};
-use super::{Console, Screen, recap, shorten};
+use super::{Console, Screen, one_line, recap, wrap};
 use crate::diag::{Diagnostic, SourceMap};
 use crate::engine::{Done, Event, Report, Status};
 use crate::modules::Change;
@@ -64,10 +64,44 @@ impl TextConsole {
 
     fn line(&self, text: &str) {
         let text = self.masker.mask(text);
+        self.beside_the_bar(|| self.screen.line(&text));
+    }
+
+    fn beside_the_bar(&self, print: impl FnOnce()) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| self.screen.line(&text)),
-            None => self.screen.line(&text),
+            Some(bar) => bar.suspend(print),
+            None => print(),
         }
+    }
+
+    /// Columns for the names of tasks: about half of a narrow screen.
+    fn column(&self) -> usize {
+        (self.screen.width() * 45 / 100).clamp(24, 48)
+    }
+
+    /// Lines of words as wide as the screen; where nobody watches, one line holds them all.
+    fn wrapped(&self, text: &str, indent: usize) -> Vec<String> {
+        match self.screen.is_live() {
+            true => wrap(text, self.screen.width().saturating_sub(indent).max(20)),
+            false => vec![text.to_owned()],
+        }
+    }
+
+    /// A name, how it went, and more. A name too long for its column has lines of its own.
+    fn status(&self, name: &str, word: (&str, &str), more: &str) {
+        let (column, mut name) = (self.column(), one_line(name));
+        if name.chars().count() > column {
+            self.wrapped(&name, 2).iter().for_each(|part| self.line(&format!("  {part}")));
+            name.clear();
+        }
+        let indent = 2 + column + 1 + word.0.chars().count() + 2;
+        let more = self.wrapped(more, indent);
+        let (first, rest) =
+            more.split_first().map_or(("", more.as_slice()), |(first, rest)| (first.as_str(), rest));
+        let head = self.masker.mask(&format!("  {name:<column$} "));
+        let tail = self.masker.mask(&format!("  {first}"));
+        self.beside_the_bar(|| self.screen.painted(&head, word, &tail));
+        rest.iter().for_each(|part| self.line(&format!("{:indent$}{part}", "")));
     }
 
     fn done(&mut self, done: &Done) {
@@ -168,7 +202,7 @@ impl TextConsole {
                 }
                 _ => String::new(),
             };
-            let word = self.paint(*status);
+            let word = self.word(*status);
             let reasons: BTreeSet<&str> =
                 hosts.iter().filter_map(|host| task.because.get(*host)).map(String::as_str).collect();
             let because = match reasons.len() {
@@ -176,7 +210,7 @@ impl TextConsole {
                 1 => format!("  ({})", first_line(reasons.first().copied().unwrap_or_default())),
                 _ => String::new(),
             };
-            self.line(&format!("  {:<48} {word}  {}{time}{because}", shorten(title, 72), hosts.join(" ")));
+            self.status(title, word, &format!("{}{time}{because}", hosts.join(" ")));
             if reasons.len() > 1 {
                 for host in hosts {
                     if let Some(reason) = task.because.get(*host) {
@@ -190,8 +224,8 @@ impl TextConsole {
         }
     }
 
-    fn paint(&self, status: Status) -> String {
-        let (word, colour) = match status {
+    fn word(&self, status: Status) -> (&'static str, &'static str) {
+        match status {
             Status::Ok => ("ok      ", "32"),
             Status::Changed if self.check => ("would   ", "33"),
             Status::Changed => ("changed ", "33"),
@@ -199,8 +233,7 @@ impl TextConsole {
             Status::Failed => ("FAILED  ", "31"),
             Status::Ignored => ("ignored ", "35"),
             Status::Rescued => ("rescued ", "35"),
-        };
-        if self.screen.colour() { format!("\u{1b}[{colour}m{word}\u{1b}[0m") } else { word.to_owned() }
+        }
     }
 
     fn details(&self, done: &Done) -> Vec<String> {
@@ -231,7 +264,7 @@ fn message(done: &Done) -> Option<&str> {
 
 fn message_lines(done: &Done, text: &str) -> Vec<String> {
     let whose = match &done.item {
-        Some(item) => format!("{} ({item})", done.host),
+        Some(item) => format!("{} ({})", done.host, one_line(item)),
         None => done.host.clone(),
     };
     let mut lines = text.lines();
@@ -295,7 +328,7 @@ impl Console for TextConsole {
                 self.hosts = hosts.clone();
                 self.passed.clear();
                 self.active = hosts.iter().cloned().collect();
-                let head = format!("PLAY [{name}] ");
+                let head = format!("PLAY [{}] ", one_line(name));
                 let tail =
                     if hosts.len() == 1 { " 1 host".to_owned() } else { format!(" {} hosts", hosts.len()) };
                 let fill = self.screen.width().min(100).saturating_sub(head.chars().count() + tail.len());
@@ -333,11 +366,11 @@ impl Console for TextConsole {
                 self.active.remove(host);
                 self.flush(false);
             }
-            Event::Note(text) => self.line(&format!("  {text}")),
+            Event::Note(text) => text.lines().for_each(|line| self.line(&format!("  {line}"))),
             Event::Unreachable { host, diagnostic } => {
                 self.under_way.end(host);
                 self.active.remove(host);
-                self.line(&format!("  {:<48} {}  {}", host, "UNREACHABLE", first_line(&diagnostic.message)));
+                self.status(host, ("UNREACHABLE", "31"), first_line(&diagnostic.message));
                 self.flush(false);
             }
         }

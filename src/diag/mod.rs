@@ -9,7 +9,7 @@ mod suggest;
 
 pub use diagnostic::{Diagnostic, Frame, Severity};
 pub use fault::Fault;
-pub use render::{Style, joined_by_host, render, to_json};
+pub use render::{Style, is_unseen, joined_by_host, printable, render, to_json};
 pub use source::{Location, SourceMap};
 pub use span::{FileId, Span, Spanned};
 pub use suggest::{did_you_mean, nearest};

@@ -82,8 +82,10 @@ fn one(renderer: &Renderer, diagnostic: &Diagnostic, sources: &SourceMap, mask: 
         let excerpt = Excerpt::new(span, sources, mask);
         // The renderer counts the column in the line it is given, which a mask may have made longer.
         let column = excerpt.text.get(..excerpt.caret.start).map_or(0, |head| head.chars().count()) + 1;
-        places =
-            Some((format!("{}:{}:{column}", excerpt.path, excerpt.line), sources.locate(span).to_string()));
+        places = Some((
+            format!("{}:{}:{column}", excerpt.path, excerpt.line),
+            printable(&sources.locate(span).to_string()),
+        ));
         let mut caret = AnnotationKind::Primary.span(excerpt.caret);
         if let Some(label) = label.take() {
             caret = caret.label(label);
@@ -92,13 +94,12 @@ fn one(renderer: &Renderer, diagnostic: &Diagnostic, sources: &SourceMap, mask: 
             Snippet::source(excerpt.text).path(excerpt.path).line_start(excerpt.line).annotation(caret),
         );
     }
-    let frames = diagnostic
-        .frames
-        .iter()
-        .map(|frame| format!("{} at {}", shown(&frame.text), sources.locate(frame.span)));
+    let frames = diagnostic.frames.iter().map(|frame| {
+        format!("{} at {}", shown(&frame.text), printable(&sources.locate(frame.span).to_string()))
+    });
     let facts = frames
         .chain(label)
-        .chain(hosts(&diagnostic.hosts))
+        .chain(hosts(&diagnostic.hosts).map(|hosts| printable(&hosts)))
         .chain(diagnostic.notes.iter().map(|note| shown(note)))
         .map(|text| Level::NOTE.no_name().message(text));
     let hints = diagnostic.hints.iter().map(|hint| Level::HELP.message(shown(hint)));
@@ -138,7 +139,7 @@ impl Excerpt {
             if fits { head.len()..head.len() + blamed.len() } else { 0..masked.len() }
         };
         let (text, caret) = unescaped(&masked, caret);
-        Self { path: location.path, line: location.line, text, caret }
+        Self { path: printable(&location.path), line: location.line, text, caret }
     }
 }
 
@@ -149,16 +150,22 @@ fn unescaped(line: &str, caret: std::ops::Range<usize>) -> (String, std::ops::Ra
     (printable(line), range)
 }
 
-/// A text without what a terminal would obey.
-fn printable(text: &str) -> String {
+/// A text without what a terminal would obey: control characters, and those that turn the direction of writing, each
+/// as one visible character. Line ends and tabs stay.
+pub fn printable(text: &str) -> String {
     let visible = |c: char| match c {
         '\n' | '\t' => c,
         '\u{0}'..='\u{1f}' => char::from_u32(0x2400 + c as u32).unwrap_or('\u{fffd}'),
         '\u{7f}' => '\u{2421}',
-        '\u{80}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+        c if is_unseen(c) => '\u{fffd}',
         _ => c,
     };
     text.chars().map(visible).collect()
+}
+
+/// Control characters beyond ASCII, and marks that turn the direction of writing.
+pub fn is_unseen(c: char) -> bool {
+    matches!(c, '\u{7f}'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// "host db2 (and db3)".

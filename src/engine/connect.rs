@@ -31,12 +31,13 @@ impl Host {
         };
         self.session = Some(session);
         self.endpoint = Some(setup.endpoint.clone());
+        self.privileged = setup.endpoint.r#become.is_some() || greeting.uid == 0;
         self.login_user =
             setup.endpoint.user.clone().or(greeting.login).unwrap_or_else(|| greeting.account.clone());
         let Some(ItemReply::Answers(answers)) = greeting.replies.into_iter().next() else { return };
         let parsed = answers.output(&ask).and_then(|output| facts::parse(&output.text()));
         match parsed {
-            Ok(facts) => self.scope.set_facts(&facts),
+            Ok(facts) => self.take_facts(&facts),
             Err(fault) => {
                 let missing = greeting.missing.join(", ");
                 let mut diagnostic = Diagnostic::error(
@@ -47,10 +48,26 @@ impl Host {
                 if !missing.is_empty() {
                     diagnostic.notes.push(format!("missing on the host: {missing}"));
                 }
-                self.fail(shared, diagnostic, super::event::Status::Failed);
-                self.state = State::Failed;
+                self.give_up(shared, diagnostic);
             }
         }
+    }
+
+    /// It fails before it has begun with anything.
+    pub(super) fn give_up(&mut self, shared: &Shared, diagnostic: Diagnostic) {
+        self.stats.failed += 1;
+        self.state = State::Failed;
+        shared.tell(Event::Note(format!("{}: {}", self.name, diagnostic.message)));
+        self.diagnostics.push(diagnostic.host(self.name.clone()));
+    }
+
+    /// The facts of this connection; what tasks learned over an earlier one stays.
+    fn take_facts(&mut self, facts: &serde_json::Map<String, Value>) {
+        let known = std::mem::take(&mut self.scope.facts);
+        self.scope.set_facts(facts);
+        let Some(Value::Object(all)) = known.get("ansible_facts").map(|all| (**all).clone()) else { return };
+        let learned = all.into_iter().filter(|(name, _)| !facts.contains_key(name)).collect();
+        self.scope.learn(&learned);
     }
 
     /// Whether the host still lets a new connection in, tried until `limit` is over.

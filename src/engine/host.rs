@@ -7,22 +7,27 @@
 //! whatever was guessed about what steps read.
 
 mod control;
+mod seat;
 mod step;
 
+pub(super) use self::seat::Learned;
 use self::step::answers_of;
 pub(super) use self::step::pick;
 use super::event::{Done, Event, Stats, Status};
+use super::fatal::Fell;
 pub(super) use super::outcome::Outcome;
 use super::shared::Shared;
 use super::unit::{Item, Unit};
 use crate::diag::Diagnostic;
 use crate::modules::Change;
-use crate::plan::{Brought, Cursor, HostScope, Landing, Program, Step};
+use crate::plan::{Brought, Cursor, HostScope, Program, Step};
+use crate::playbook::Meta;
 use crate::shell::{Answers, Ask, Frame, Item as FrameItem, ItemReply};
 use crate::transport::{Endpoint, Session, Transport as _};
 use serde_json::{Map, Value};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// A host and everything known of it.
@@ -43,8 +48,10 @@ pub struct Host {
     pub stats: Stats,
     /// Failures, in full.
     pub diagnostics: Vec<Diagnostic>,
-    /// Handlers to run, in the order notified.
+    /// Names and topics notified since the last flush.
     pub notified: Vec<String>,
+    /// Handlers to run, by their number.
+    pub(super) called: BTreeSet<usize>,
     /// Tasks run as root unless they say otherwise.
     pub wants_root: bool,
     /// Account of `become`, when not root.
@@ -55,10 +62,20 @@ pub struct Host {
     pub announced: bool,
     /// Modules that announced a change in check mode.
     pub pending: BTreeSet<&'static str>,
-    /// Barrier that this host has leave to pass.
+    /// Place that this host has leave to pass: a barrier, or a step that others had to come to as well.
     pub passed: Option<Vec<usize>>,
-    /// Facts that the step brought which this host does for all.
-    pub(super) learned: Map<String, Value>,
+    /// Its shell has the rights of root.
+    pub privileged: bool,
+    /// It took in tasks that need the rights of root.
+    pub wants_rise: bool,
+    /// Place of the last step that it is through with.
+    pub(super) last: Option<Cursor>,
+    /// Its last failure, until the others have heard of it.
+    pub(super) fell: Option<Fell>,
+    /// What the steps since the last look brought.
+    pub(super) learned: Learned,
+    /// What was read ahead when it had to wait for the others.
+    kept: Option<Window>,
     /// Results of the loop under way.
     results: Vec<Value>,
 }
@@ -78,12 +95,26 @@ pub enum State {
 
 /// What stops a host.
 pub enum Halt {
-    /// A step that hosts must come to together.
-    Barrier(Arc<Step>),
+    /// A step that hosts must come to together, and its place.
+    Barrier(Arc<Step>, Vec<usize>),
+    /// A step that may be done once all others have come as far.
+    Pace(Vec<usize>),
+    /// Something that steers all hosts at once.
+    Meta(Arc<Step>, Meta, Vec<usize>),
     /// Tasks to take in, for the coordinator to compile.
     Include(Arc<Step>),
     /// Nothing more to do, or no way to go on.
     Over,
+}
+
+impl Halt {
+    /// Where it is that others are waited for.
+    pub fn place(&self) -> Option<&Vec<usize>> {
+        match self {
+            Self::Barrier(_, place) | Self::Pace(place) | Self::Meta(_, _, place) => Some(place),
+            Self::Include(_) | Self::Over => None,
+        }
+    }
 }
 
 /// The next questions after an act: few at first, more while nothing acts.
@@ -141,15 +172,38 @@ impl Host {
             stats: Stats::default(),
             diagnostics: Vec::new(),
             notified: Vec::new(),
+            called: BTreeSet::new(),
             wants_root: false,
             become_user: None,
             login_user: String::new(),
             announced: false,
             pending: BTreeSet::new(),
             passed: None,
-            learned: Map::new(),
+            privileged: false,
+            wants_rise: false,
+            last: None,
+            fell: None,
+            learned: Learned::default(),
+            kept: None,
             results: Vec::new(),
         }
+    }
+
+    /// Stands at the beginning of a play.
+    pub(super) fn begin(&mut self, cursor: Cursor) {
+        self.cursor = cursor;
+        self.passed = None;
+        self.last = None;
+        self.fell = None;
+        self.wants_rise = false;
+        self.notified.clear();
+        self.called.clear();
+        self.forget_ahead();
+    }
+
+    /// What was read ahead may not hold any more.
+    pub(super) fn forget_ahead(&mut self) {
+        self.kept = None;
     }
 
     /// Whether it goes on.
@@ -159,14 +213,14 @@ impl Host {
 
     /// Goes on until something stops it.
     pub async fn advance(&mut self, shared: &Shared) -> Halt {
-        let mut window = Window::new(shared.options.window.max(1));
+        let mut window = self.kept.take().unwrap_or_else(|| Window::new(shared.options.window.max(1)));
         // What was just made ready needs no second look.
         let mut fresh = false;
         loop {
             if !self.is_active() {
                 return Halt::Over;
             }
-            if shared.stop.is_set() {
+            if shared.stop.interrupted() {
                 self.state = State::Ended;
                 return Halt::Over;
             }
@@ -196,8 +250,14 @@ impl Host {
                 window.known = answers;
                 window.widen(window.width);
             }
+            let waits = window.units.front().and_then(|unit| self.waits_for_others(shared, unit));
+            if let Some(place) = waits {
+                self.kept = Some(window);
+                return Halt::Pace(place);
+            }
             let Some(unit) = window.units.pop_front() else { continue };
             let answers = pick(&unit.host_asks(), &window.known);
+            self.cursor = unit.at.clone();
             if self.take(shared, unit, answers, &mut window).await == Flow::Elsewhere {
                 window.units.clear();
             }
@@ -279,27 +339,20 @@ impl Host {
         }
     }
 
-    /// A failure was told already: goes where it leads.
-    pub(super) fn landed(&mut self) {
-        if self.cursor.fail() == Landing::Nowhere {
-            self.state = State::Failed;
-        }
+    /// Where hosts go step by step: the place of a step that this host has no leave for yet.
+    fn waits_for_others(&self, shared: &Shared, unit: &Unit) -> Option<Vec<usize>> {
+        let place = unit.at.position();
+        let waits = shared.in_step.load(Ordering::SeqCst) && self.passed.as_ref() != Some(&place);
+        waits.then_some(place)
     }
 
-    fn lose(&mut self, shared: &Shared, diagnostic: Diagnostic) {
+    /// It cannot be reached any more.
+    pub(super) fn lose(&mut self, shared: &Shared, diagnostic: Diagnostic) {
         self.state = State::Unreachable;
         self.stats.unreachable = 1;
+        self.fell = Some(Fell { at: self.cursor.position(), fatal: false });
         self.diagnostics.push(diagnostic.clone());
         shared.tell(Event::Unreachable { host: self.name.clone(), diagnostic });
-    }
-
-    /// A failure outside a module call.
-    pub(super) fn fail(&mut self, shared: &Shared, diagnostic: Diagnostic, status: Status) {
-        self.stats.count(status);
-        let diagnostic = diagnostic.host(self.name.clone());
-        self.diagnostics.push(diagnostic.clone());
-        shared.tell(Event::Note(format!("{}: {}", self.name, diagnostic.message)));
-        self.landed();
     }
 }
 

@@ -1,6 +1,8 @@
 //! Includes that are known only at run time.
 
+use super::fatal::has_fatal_steps;
 use super::host::Host;
+use super::play::program_wants_root;
 use super::shared::Shared;
 use crate::diag::Diagnostic;
 use crate::plan::{
@@ -8,6 +10,7 @@ use crate::plan::{
 };
 use serde_json::Value;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// The variables of the file that an `include_vars` names.
 pub(super) fn vars(shared: &Shared, step: &Step, scope: &HostScope) -> Result<Arc<Layer>, Diagnostic> {
@@ -65,7 +68,7 @@ impl Host {
             let diagnostic = first.unwrap_or_else(|| {
                 Diagnostic::error("internal", "an include failed without a reason").at(step.span)
             });
-            self.fail(shared, framed(step, diagnostic), super::event::Status::Failed);
+            self.fail_step(shared, step, framed(step, diagnostic));
         }
     }
 
@@ -102,6 +105,10 @@ impl Host {
             if !diagnostics.is_empty() {
                 return Err(diagnostics);
             }
+            if has_fatal_steps(&program) {
+                shared.in_step.store(true, Ordering::SeqCst);
+            }
+            self.wants_rise |= program_wants_root(&program);
             let loop_vars = scope.loop_vars;
             programs.push((Arc::new(program), turn, loop_vars));
         }

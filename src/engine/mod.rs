@@ -2,15 +2,18 @@
 
 mod connect;
 mod event;
+mod fatal;
 mod host;
 mod include;
 mod local;
+mod meet;
 mod outcome;
 mod play;
 mod preflight;
 mod procedure;
 mod shared;
 mod unit;
+mod workers;
 
 pub use connect::explain;
 pub use event::{Done, Event, HostReport, Report, Stats, Status};

@@ -1,13 +1,15 @@
 //! What a unit came to, and what follows from it: registered results, notifications, failures.
 
-use super::event::Status;
+use super::event::{Event, Status};
+use super::fatal::Fell;
 use super::host::{Flow, Host, State, with_item};
 use super::shared::Shared;
 use super::unit::{Unit, truth};
 use crate::diag::Diagnostic;
-use crate::modules::{Call, Change};
-use crate::plan::{Barrier, HostScope, Landing, Step, framed};
+use crate::modules::{Call, Change, Nature};
+use crate::plan::{HostScope, Landing, Step, addressed, framed};
 use crate::shell::{Action, CHANGED_MEANWHILE, Output, Over};
+use crate::yaml::Node;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,7 +117,9 @@ impl Outcome {
                 .hints
                 .push("a program is missing on the host: install the package that holds it".to_owned());
         }
-        Self { changes, ..Self::failed(framed(step, diagnostic), Self::streams(outputs)) }
+        // A command counts as a change whatever it exits with, as in Ansible; so does what was done before the failure.
+        let changed = call.spec().nature == Nature::Command || outputs.len() > 1;
+        Self { changes, changed, ..Self::failed(framed(step, diagnostic), Self::streams(outputs)) }
     }
 
     /// `rc`, `stdout` and `stderr` of the last command.
@@ -147,6 +151,26 @@ impl Outcome {
         );
         self.because = message;
         self.diagnostic = Some(diagnostic);
+    }
+
+    /// It counts as failed from now on; what was done and found stays.
+    fn fail_as(&mut self, diagnostic: Diagnostic) {
+        self.failed = true;
+        self.because = diagnostic.message.clone();
+        self.diagnostic = Some(diagnostic);
+    }
+
+    /// `failed_when` holds.
+    fn fails_by_its_word(&mut self, step: &Step, condition: &Node) {
+        let message = "the task counts as failed: what `failed_when` says is true";
+        let mut diagnostic = Diagnostic::error("failed-when", message).at(condition.span);
+        for name in ["stderr", "stdout"] {
+            let text = self.result.get(name).and_then(Value::as_str).filter(|text| !text.trim().is_empty());
+            if let Some(text) = text {
+                diagnostic = diagnostic.note(format!("{name}: {}", tail(text)));
+            }
+        }
+        self.fail_as(framed(step, diagnostic));
     }
 
     fn status(&self) -> Status {
@@ -216,7 +240,7 @@ impl Host {
             return;
         }
         let scope = self.with_result(unit, outcome).shared();
-        let holds = |conditions: &[crate::yaml::Node]| -> Result<bool, Diagnostic> {
+        let holds = |conditions: &[Node]| -> Result<bool, Diagnostic> {
             for condition in conditions {
                 if !shared
                     .templates
@@ -228,42 +252,32 @@ impl Host {
             }
             Ok(true)
         };
+        // Both hold of failures too; `failed_when` has the last word.
+        let changed = match keywords.changed_when.is_empty() {
+            true => Ok(outcome.changed),
+            false => holds(&keywords.changed_when),
+        };
+        if let Ok(changed) = &changed {
+            outcome.changed = *changed;
+        }
         if !keywords.failed_when.is_empty() {
             match holds(&keywords.failed_when) {
-                Ok(true) if !outcome.failed => {
-                    let message = "the task counts as failed: what `failed_when` says is true";
-                    let diagnostic =
-                        Diagnostic::error("failed-when", message).at(keywords.failed_when[0].span);
-                    let diagnostic = ["stderr", "stdout"].iter().fold(diagnostic, |diagnostic, name| {
-                        match outcome
-                            .result
-                            .get(*name)
-                            .and_then(Value::as_str)
-                            .filter(|text| !text.trim().is_empty())
-                        {
-                            Some(text) => diagnostic.note(format!("{name}: {}", tail(text))),
-                            None => diagnostic,
+                Ok(fails) => {
+                    outcome.result.insert("failed_when_result".to_owned(), Value::Bool(fails));
+                    match (fails, outcome.failed) {
+                        (true, false) => outcome.fails_by_its_word(&unit.step, &keywords.failed_when[0]),
+                        (false, true) => {
+                            outcome.failed = false;
+                            outcome.diagnostic = None;
                         }
-                    });
-                    outcome.failed = true;
-                    outcome.because = message.to_owned();
-                    outcome.diagnostic = Some(framed(&unit.step, diagnostic));
+                        (true, true) | (false, false) => {}
+                    }
                 }
-                Ok(true) => {}
-                Ok(false) if !outcome.skipped => {
-                    outcome.changed |= outcome.failed;
-                    outcome.failed = false;
-                    outcome.diagnostic = None;
-                }
-                Ok(false) => {}
-                Err(diagnostic) => *outcome = Outcome::failed(diagnostic, outcome.result.clone()),
+                Err(diagnostic) => return outcome.fail_as(diagnostic),
             }
         }
-        if !keywords.changed_when.is_empty() && !outcome.failed {
-            match holds(&keywords.changed_when) {
-                Ok(changed) => outcome.changed = changed,
-                Err(diagnostic) => *outcome = Outcome::failed(diagnostic, outcome.result.clone()),
-            }
+        if let Some(diagnostic) = changed.err().filter(|_| !outcome.failed) {
+            outcome.fail_as(diagnostic);
         }
     }
 
@@ -310,26 +324,20 @@ impl Host {
         took: Duration,
     ) -> Flow {
         if let Some(Value::Object(facts)) = outcome.result.get("ansible_facts") {
+            let facts = facts.clone();
             if unit.step.call.sets_variables() {
-                for (name, value) in facts.clone() {
-                    self.scope.set(&name, value);
-                }
+                facts.into_iter().for_each(|(name, value)| self.bring(&name, value));
             } else {
-                self.scope.learn(facts);
-                if unit.step.barrier == Barrier::Once {
-                    self.learned.extend(facts.clone());
-                }
+                self.scope.learn(&facts);
+                self.learned.facts.extend(facts);
             }
         }
         let keywords = &unit.step.keywords;
-        if outcome.changed && !outcome.failed {
-            for notify in &keywords.notify {
-                let rendered = shared.templates.render_value(notify, &unit.scope.shared()).ok();
-                let name = rendered.and_then(|value| value.as_str().map(str::to_owned));
-                if let Some(name) = name.filter(|name| !self.notified.contains(name)) {
-                    self.notified.push(name);
-                }
-            }
+        if outcome.changed
+            && !outcome.failed
+            && let Err(diagnostic) = self.notify(shared, unit)
+        {
+            outcome.fail_as(diagnostic);
         }
         let registered = outcome.registered();
         let (result, last) = match &unit.item {
@@ -352,7 +360,7 @@ impl Host {
                 if unit.no_log {
                     hide(&whole, shared);
                 }
-                self.scope.set(&name.node, whole);
+                self.bring(&name.node, whole);
             }
         }
         let ignored = keywords.ignore_errors.as_ref().is_some_and(|node| {
@@ -369,6 +377,7 @@ impl Host {
             status = Status::Ignored;
         }
         outcome.diagnostic = outcome.diagnostic.take().map(|diagnostic| diagnostic.host(self.name.clone()));
+        self.last = Some(unit.at.clone());
         let flow = match status {
             Status::Failed => self.failure(shared, unit, &outcome, &mut status),
             _ => {
@@ -381,50 +390,104 @@ impl Host {
         if unit.item.is_none() || last || status == Status::Failed || status == Status::Rescued {
             let whole = self.whole_status(unit, status);
             self.stats.count(whole);
+            if whole == Status::Ignored && (outcome.changed || self.any_item(unit, "changed")) {
+                self.stats.changed += 1;
+            }
         }
         self.tell_done(shared, unit, &outcome, status, result, took);
         flow
     }
 
-    /// A loop counts once: changed when one item changed, skipped when all were.
+    /// Handlers to run at the next flush.
+    fn notify(&mut self, shared: &Shared, unit: &Unit) -> Result<(), Diagnostic> {
+        for node in &unit.step.keywords.notify {
+            let rendered = shared.templates.render_value(node, &unit.scope.shared());
+            let names = match rendered.map_err(|diagnostic| framed(&unit.step, diagnostic))? {
+                Value::Array(names) => names,
+                name => vec![name],
+            };
+            for name in names {
+                let name = name.as_str().map_or_else(|| name.to_string(), str::to_owned);
+                if addressed(&shared.handlers(), &name).is_empty() {
+                    let message = format!("no handler is named `{name}` or listens to it");
+                    let diagnostic = Diagnostic::error("unknown-handler", message).at(node.span);
+                    return Err(framed(&unit.step, diagnostic));
+                }
+                if !self.notified.contains(&name) {
+                    self.notified.push(name);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn bring(&mut self, name: &str, value: Value) {
+        let value = Arc::new(value);
+        self.learned.values.insert(name.to_owned(), Arc::clone(&value));
+        Arc::make_mut(&mut self.scope.runtime).insert(name.to_owned(), value);
+    }
+
+    fn any_item(&mut self, unit: &Unit, key: &str) -> bool {
+        unit.item.is_some() && self.loop_results().iter().any(|result| result[key] == Value::Bool(true))
+    }
+
+    /// A loop counts once: ignored when one item failed, changed when one changed, skipped when all were.
     fn whole_status(&mut self, unit: &Unit, status: Status) -> Status {
-        if unit.item.is_none() || !matches!(status, Status::Ok | Status::Changed | Status::Skipped) {
+        if unit.item.is_none() || matches!(status, Status::Failed | Status::Rescued) {
             return status;
         }
-        let results = self.loop_results();
-        let any = |key: &str| results.iter().any(|result| result[key] == Value::Bool(true));
-        let skipped = results.iter().all(|result| result["skipped"] == Value::Bool(true));
-        match (skipped, any("changed")) {
-            (true, _) => Status::Skipped,
-            (_, true) => Status::Changed,
+        let skipped = self.loop_results().iter().all(|result| result["skipped"] == Value::Bool(true));
+        match (skipped, self.any_item(unit, "failed"), self.any_item(unit, "changed")) {
+            (true, ..) => Status::Skipped,
+            (_, true, _) => Status::Ignored,
+            (_, _, true) => Status::Changed,
             _ => Status::Ok,
         }
     }
 
     fn failure(&mut self, shared: &Shared, unit: &Unit, outcome: &Outcome, status: &mut Status) -> Flow {
-        let mut task = Map::new();
-        task.insert("name".to_owned(), Value::from(unit.step.title()));
-        self.scope.set("ansible_failed_task", Value::Object(task));
-        self.scope.set("ansible_failed_result", Value::Object(outcome.registered()));
+        let result = Value::Object(outcome.registered());
         self.cursor = unit.at.clone();
-        match self.cursor.fail() {
-            Landing::Rescue => *status = Status::Rescued,
-            Landing::Always => self.diagnostics.extend(outcome.diagnostic.clone()),
-            Landing::Nowhere => {
-                self.diagnostics.extend(outcome.diagnostic.clone());
-                self.state = State::Failed;
-            }
-        }
-        let fatal = unit
-            .step
-            .keywords
-            .any_errors_fatal
-            .as_ref()
-            .and_then(|node| shared.templates.render_value(node, &unit.scope.shared()).ok());
-        if *status == Status::Failed && fatal.as_ref().and_then(truth).unwrap_or(false) {
-            shared.stop.end_play();
+        let fatal = self.is_fatal(shared, &unit.step, &unit.scope);
+        *status = self.fails(&unit.step, result, fatal);
+        if *status == Status::Failed {
+            self.diagnostics.extend(outcome.diagnostic.clone());
         }
         Flow::Elsewhere
+    }
+
+    /// A step failed here: what a rescue part may read of it, and where it leads.
+    pub(super) fn fails(&mut self, step: &Step, result: Value, fatal: bool) -> Status {
+        let mut task = Map::new();
+        task.insert("name".to_owned(), Value::from(step.title()));
+        self.scope.set("ansible_failed_task", Value::Object(task));
+        self.scope.set("ansible_failed_result", result);
+        self.fall(fatal)
+    }
+
+    /// Goes where a failure leads; whether it counts as one, or a rescue part takes over.
+    pub(super) fn fall(&mut self, fatal: bool) -> Status {
+        self.fell = Some(Fell { at: self.cursor.position(), fatal });
+        self.forget_ahead();
+        let rescued = self.cursor.is_rescued();
+        if self.cursor.fail() == Landing::Nowhere {
+            self.state = State::Failed;
+        }
+        if rescued { Status::Rescued } else { Status::Failed }
+    }
+
+    /// A failure of a step outside a module call.
+    pub(super) fn fail_step(&mut self, shared: &Shared, step: &Step, diagnostic: Diagnostic) {
+        let diagnostic = diagnostic.host(self.name.clone());
+        let scope = self.scope_of(step, &self.cursor);
+        let fatal = self.is_fatal(shared, step, &scope);
+        let result = json!({ "failed": true, "changed": false, "msg": diagnostic.message });
+        let status = self.fails(step, result, fatal);
+        self.stats.count(status);
+        shared.tell(Event::Note(format!("{}: {}", self.name, diagnostic.message)));
+        if status == Status::Failed {
+            self.diagnostics.push(diagnostic);
+        }
     }
 }
 

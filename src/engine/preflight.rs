@@ -3,8 +3,8 @@
 //! Their arguments are rendered as far as that is possible, all hosts of the play answer their questions in one frame,
 //! and one refusal stops the run while every host is as it was. What cannot be known yet is left to the step itself.
 
-use super::event::{Event, Status};
-use super::host::{Host, State};
+use super::event::Event;
+use super::host::Host;
 use super::play::Crew;
 use super::shared::Shared;
 use super::unit::{Unit, Work};
@@ -16,7 +16,6 @@ use crate::plan::{
 };
 use crate::shell::{Answers, Ask};
 use std::sync::Arc;
-use tokio::task::JoinSet;
 
 /// A call of a step that may refuse, on one host.
 struct Look {
@@ -37,6 +36,7 @@ impl Crew {
     pub(super) async fn forbids(&mut self, plan: &Arc<PlayPlan>, hosts: &[String]) -> bool {
         let mut held = Vec::new();
         if plan.program.ops.iter().any(looks_ahead) {
+            self.enlist(hosts);
             self.connect(plan, hosts).await;
             self.refresh_hostvars();
             let told = self.look(plan, hosts).await;
@@ -45,8 +45,7 @@ impl Crew {
                 held.append(&mut told.held);
                 let Some(host) = self.hosts.get_mut(&name) else { continue };
                 for diagnostic in told.refused {
-                    host.fail(&self.shared, diagnostic, Status::Failed);
-                    host.state = State::Failed;
+                    host.give_up(&self.shared, diagnostic);
                 }
             }
             if refused {
@@ -61,8 +60,7 @@ impl Crew {
                 let diagnostic = Diagnostic::error("password", why);
                 for name in hosts {
                     let Some(host) = self.hosts.get_mut(name) else { continue };
-                    host.fail(&self.shared, diagnostic.clone(), Status::Failed);
-                    host.state = State::Failed;
+                    host.give_up(&self.shared, diagnostic.clone());
                 }
                 self.shared.tell(Event::Note(diagnostic.message));
                 true
@@ -71,25 +69,19 @@ impl Crew {
     }
 
     async fn look(&mut self, plan: &Arc<PlayPlan>, hosts: &[String]) -> Vec<(String, Told)> {
-        let mut tasks = JoinSet::new();
         let active = |crew: &Self, name: &String| crew.hosts.get(name).is_some_and(Host::is_active);
         let hosts: Vec<String> = hosts.iter().filter(|name| active(self, name)).cloned().collect();
-        for (index, name) in hosts.iter().enumerate() {
-            let Some(mut host) = self.hosts.remove(name) else { continue };
-            let (shared, plan) = (Arc::clone(&self.shared), Arc::clone(plan));
-            tasks.spawn(async move {
-                let told = host.look(&shared, &plan.program, index == 0).await;
-                (index, host, told)
-            });
-        }
-        let mut all = Vec::new();
-        while let Some(joined) = tasks.join_next().await {
-            let Ok((index, host, told)) = joined else { continue };
-            all.push((index, (host.name.clone(), told)));
-            self.hosts.insert(host.name.clone(), host);
-        }
-        all.sort_by_key(|(index, _)| *index);
-        let mut all: Vec<(String, Told)> = all.into_iter().map(|(_, told)| told).collect();
+        let shared = Arc::clone(&self.shared);
+        let looking = |mut host: Host| {
+            let (shared, plan) = (Arc::clone(&shared), Arc::clone(plan));
+            let first = hosts.first() == Some(&host.name);
+            async move {
+                let told = host.look(&shared, &plan.program, first).await;
+                (host, told)
+            }
+        };
+        let mut all = self.side_by_side(&hosts, hosts.len(), looking).await;
+        all.sort_by_key(|(name, _)| hosts.iter().position(|host| host == name));
         for op in &plan.program.ops {
             let Op::Step(step) = op else { continue };
             if let StepCall::Procedure(procedure) = step.call

@@ -11,9 +11,9 @@ use crate::modules::{Args, Change};
 use crate::plan::{Binder, PlayPlan, Step, StepCall, framed, place};
 use crate::shell::{Answers, Ask, Frame, Item, ItemReply, Output};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::task::JoinSet;
 
 /// Between two looks at something that is waited for.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -34,8 +34,10 @@ impl Crew {
                 Err(diagnostics) => {
                     let shared = Arc::clone(&self.shared);
                     let Some(host) = self.hosts.get_mut(name) else { continue };
-                    for diagnostic in diagnostics {
-                        host.fail(&shared, diagnostic, Status::Failed);
+                    let mut diagnostics = diagnostics.into_iter();
+                    if let Some(first) = diagnostics.next() {
+                        host.fail_step(&shared, step, first);
+                        host.diagnostics.extend(diagnostics);
                     }
                 }
             }
@@ -124,7 +126,7 @@ impl Crew {
                     said = waiting;
                 }
                 if acts.is_empty() {
-                    if self.shared.stop.is_set() {
+                    if self.shared.stop.interrupted() {
                         return ended.fault(None, Fault::task("stopped while waiting"));
                     }
                     tokio::time::sleep(PAUSE).await;
@@ -172,48 +174,57 @@ impl Crew {
         procedure: &'static dyn AnyProcedure,
         args: &[(String, Args)],
     ) -> Result<Vec<Member>, (Option<String>, Fault)> {
-        let mut tasks = JoinSet::new();
-        for (index, (name, args)) in args.iter().enumerate() {
+        let mut wanted = BTreeMap::new();
+        for (name, args) in args {
             let asks = procedure.probe(args).map_err(|fault| (Some(name.clone()), fault))?;
-            let Some(mut host) = self.hosts.remove(name) else { continue };
-            let (shared, args) = (Arc::clone(&self.shared), args.clone());
-            tasks.spawn(async move {
-                let answers = host.answers(&shared, &asks).await;
-                (index, host, args, answers)
-            });
+            wanted.insert(name.clone(), asks);
         }
-        let mut found = Vec::new();
-        while let Some(joined) = tasks.join_next().await {
-            let Ok((index, host, args, answers)) = joined else { continue };
-            if let Some(answers) = answers {
-                found.push((index, Member { host: host.name.clone(), args, answers }));
+        let (shared, wanted) = (Arc::clone(&self.shared), Arc::new(wanted));
+        let asking = |mut host: Host| {
+            let (shared, wanted) = (Arc::clone(&shared), Arc::clone(&wanted));
+            async move {
+                let answers = match wanted.get(&host.name) {
+                    Some(asks) => host.answers(&shared, asks).await,
+                    None => None,
+                };
+                (host, answers)
             }
-            self.hosts.insert(host.name.clone(), host);
-        }
-        found.sort_by_key(|(index, _)| *index);
-        Ok(found.into_iter().map(|(_, member)| member).collect())
+        };
+        let names: Vec<String> = args.iter().map(|(name, _)| name.clone()).collect();
+        let mut found: BTreeMap<String, Answers> = self
+            .side_by_side(&names, names.len(), asking)
+            .await
+            .into_iter()
+            .filter_map(|(name, answers)| Some((name, answers?)))
+            .collect();
+        let member = |(name, args): &(String, Args)| {
+            let answers = found.remove(name)?;
+            Some(Member { host: name.clone(), args: args.clone(), answers })
+        };
+        Ok(args.iter().filter_map(member).collect())
     }
 
     /// Performs the acts of a round side by side; the first failure.
     async fn perform(&mut self, acts: &[Act]) -> Option<(String, Fault)> {
-        let mut tasks = JoinSet::new();
-        for act in acts {
-            let Some(mut host) = self.hosts.remove(&act.host) else { continue };
-            let (shared, act) = (Arc::clone(&self.shared), act.clone());
-            tasks.spawn(async move {
-                let failed = host.perform(&shared, &act).await;
+        let acts: Arc<BTreeMap<String, Act>> =
+            Arc::new(acts.iter().map(|act| (act.host.clone(), act.clone())).collect());
+        let shared = Arc::clone(&self.shared);
+        let acting = |mut host: Host| {
+            let (shared, acts) = (Arc::clone(&shared), Arc::clone(&acts));
+            async move {
+                let failed = match acts.get(&host.name) {
+                    Some(act) => host.perform(&shared, act).await,
+                    None => None,
+                };
                 (host, failed)
-            });
-        }
-        let mut failure = None;
-        while let Some(joined) = tasks.join_next().await {
-            let Ok((host, failed)) = joined else { continue };
-            if let Some(fault) = failed {
-                failure.get_or_insert((host.name.clone(), fault));
             }
-            self.hosts.insert(host.name.clone(), host);
-        }
-        failure
+        };
+        let names: Vec<String> = acts.keys().cloned().collect();
+        let done = self.side_by_side(&names, names.len(), acting).await;
+        let broke = names.iter().find(|name| !done.iter().any(|(done, _)| done == *name)).cloned();
+        let fault = || Fault::task("a fault of ishprov itself ended the work on this host");
+        let failed = done.into_iter().find_map(|(name, failed)| Some((name, failed?)));
+        failed.or_else(|| broke.map(|name| (name, fault())))
     }
 
     fn conclude(&mut self, step: &Arc<Step>, names: &[String], ended: Ended, took: Duration) {
@@ -278,16 +289,24 @@ impl Crew {
             if status == Status::Failed && ignored(host) {
                 status = Status::Ignored;
             }
-            host.stats.count(status);
             let scope = host.scope_of(step, &host.cursor);
             let title = title_of(&shared, step, &scope);
             let at = host.cursor.position();
+            host.last = Some(host.cursor.clone());
+            // Whoever was lost on the way is told of already.
+            if !host.is_active() {
+                continue;
+            }
             if status == Status::Failed {
-                host.diagnostics.extend(diagnostic.clone());
-                host.landed();
-            } else if host.is_active() {
+                let fatal = host.is_fatal(&shared, step, &scope);
+                status = host.fails(step, Value::Object(result.clone()), fatal);
+                if status == Status::Failed {
+                    host.diagnostics.extend(diagnostic.clone());
+                }
+            } else {
                 host.cursor.advance();
             }
+            host.stats.count(status);
             shared.tell(Event::Done(Box::new(Done {
                 host: name.clone(),
                 at,

@@ -5,7 +5,7 @@ use super::local::Local;
 use crate::plan::{Handler, Library, Tags};
 use crate::template::Templates;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::mpsc::UnboundedSender;
 
 /// How to run.
@@ -39,18 +39,19 @@ pub struct Shared {
     pub events: UnboundedSender<Event>,
     /// What the control machine answers and keeps.
     pub local: Arc<Local>,
-    /// Ends the play on every host: a fatal failure, `end_play`, or the user.
+    /// The user asked to stop.
     pub stop: Stop,
+    /// Hosts go step by step together: none is through with a step before all are with the one before it.
+    pub in_step: AtomicBool,
     /// Ids for steps that are compiled at run time.
     pub ids: AtomicUsize,
     /// How often something acted, on any host or here. A host may be this machine, whose files tasks read.
     pub acted: AtomicUsize,
 }
 
-/// Why every host is to stop, if it is.
+/// Whether the user asked every host to stop.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
-    play: Arc<AtomicBool>,
     user: Arc<AtomicBool>,
     now: Arc<Gate>,
 }
@@ -69,11 +70,6 @@ impl Default for Gate {
 const ALL_WAITING: usize = 1 << 20;
 
 impl Stop {
-    /// No host goes on with this play.
-    pub fn end_play(&self) {
-        self.play.store(true, Ordering::SeqCst);
-    }
-
     /// The user asked to stop.
     pub fn interrupt(&self) {
         self.user.store(true, Ordering::SeqCst);
@@ -90,16 +86,6 @@ impl Stop {
         if let Ok(permit) = self.now.0.acquire().await {
             permit.forget();
         }
-    }
-
-    /// A new play starts.
-    pub fn reset(&self) {
-        self.play.store(false, Ordering::SeqCst);
-    }
-
-    /// Whether hosts are to stop.
-    pub fn is_set(&self) -> bool {
-        self.play.load(Ordering::SeqCst) || self.interrupted()
     }
 
     /// Whether the user asked to stop.
@@ -131,14 +117,22 @@ impl Shared {
         self.ids.fetch_max(next, Ordering::SeqCst);
     }
 
+    /// The handlers of the current play, in order of definition.
+    pub fn handlers(&self) -> Vec<Arc<Handler>> {
+        self.handlers.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A new play has handlers of its own.
+    pub fn set_handlers(&self, handlers: Vec<Arc<Handler>>) {
+        *self.handlers.write().unwrap_or_else(PoisonError::into_inner) = handlers;
+    }
+
     /// Handlers of a role that was included at run time.
     pub fn add_handlers(&self, more: Vec<Arc<Handler>>) {
-        if let Ok(mut handlers) = self.handlers.write() {
-            for handler in more {
-                if !handlers.iter().any(|known| known.name == handler.name && known.listen == handler.listen)
-                {
-                    handlers.push(handler);
-                }
+        let mut handlers = self.handlers.write().unwrap_or_else(PoisonError::into_inner);
+        for handler in more {
+            if !handlers.iter().any(|known| known.is_same(&handler)) {
+                handlers.push(handler);
             }
         }
     }

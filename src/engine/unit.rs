@@ -125,7 +125,7 @@ impl Host {
     ) -> (Vec<Unit>, Ahead) {
         let mut units: Vec<Unit> = Vec::new();
         let mut pending = Brought::default();
-        let mut notifies = !self.notified.is_empty();
+        let mut notifies = !self.notified.is_empty() || !self.called.is_empty();
         // Decisions on the way to the next unit.
         let mut way: Vec<Basis> = Vec::new();
         loop {

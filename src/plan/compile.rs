@@ -48,8 +48,29 @@ pub struct Handler {
     pub name: String,
     /// Topics.
     pub listen: Vec<String>,
+    /// The role it belongs to.
+    pub role: Option<Arc<Role>>,
     /// What it does.
     pub program: Arc<Program>,
+}
+
+impl Handler {
+    /// Whether a notification names this handler: by its name, or as `role : name`.
+    pub fn is_named(&self, notified: &str) -> bool {
+        let of_role = |role: &Arc<Role>| {
+            notified.split_once(" : ").is_some_and(|(whose, name)| whose == role.name && name == self.name)
+        };
+        !self.name.is_empty() && (self.name == notified || self.role.as_ref().is_some_and(of_role))
+    }
+
+    /// Whether it is the same one, read once more.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let path = |handler: &Self| handler.role.as_ref().map(|role| role.path.clone());
+        !self.name.is_empty()
+            && self.name == other.name
+            && self.listen == other.listen
+            && path(self) == path(other)
+    }
 }
 
 /// What holds around an item.
@@ -669,12 +690,10 @@ impl<'a> Compiler<'a> {
             tagged.task(task, &around, &mut program);
             self.next_id.set(tagged.next_id.get());
             self.diags.borrow_mut().extend(tagged.diags.take());
-            let handler = Arc::new(Handler { name, listen, program: Arc::new(program) });
+            let role = around.role.clone();
+            let handler = Arc::new(Handler { name, listen, role, program: Arc::new(program) });
             let mut handlers = self.handlers.borrow_mut();
-            let same = |known: &Arc<Handler>| {
-                known.name == handler.name && !handler.name.is_empty() && known.listen == handler.listen
-            };
-            match handlers.iter().position(same) {
+            match handlers.iter().position(|known| known.is_same(&handler)) {
                 Some(at) => handlers[at] = handler,
                 None => handlers.push(handler),
             }

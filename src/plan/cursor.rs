@@ -19,7 +19,25 @@ struct CallFrame {
     at: usize,
     blocks: Vec<BlockFrame>,
     loop_vars: Option<Arc<Values>>,
+    /// Called by a flush, which is come back to.
+    handler: bool,
+    /// Handlers that the flush at this place has called so far.
+    flushed: Vec<usize>,
 }
+
+impl CallFrame {
+    fn new(program: Arc<Program>, turn: usize, loop_vars: Option<Arc<Values>>) -> Self {
+        Self { program, turn, at: 0, blocks: Vec::new(), loop_vars, handler: false, flushed: Vec::new() }
+    }
+
+    fn go(&mut self, to: usize) {
+        self.at = to;
+        self.flushed.clear();
+    }
+}
+
+/// In one pass of a flush handlers have turns below this; every pass has turns of its own.
+const PASS: usize = 1 << 24;
 
 #[derive(Debug, Clone)]
 struct BlockFrame {
@@ -56,7 +74,7 @@ pub enum Next {
 impl Cursor {
     /// At the start of a program.
     pub fn new(program: Arc<Program>) -> Self {
-        Self { calls: vec![CallFrame { program, turn: 0, at: 0, blocks: Vec::new(), loop_vars: None }] }
+        Self { calls: vec![CallFrame::new(program, 0, None)] }
     }
 
     /// Walks over blocks' borders to the next operation and stays before it.
@@ -67,7 +85,12 @@ impl Cursor {
                 if self.calls.len() == 1 {
                     return Next::End;
                 }
-                self.calls.pop();
+                let ended = self.calls.pop();
+                if ended.is_some_and(|call| call.handler)
+                    && let Some(call) = self.calls.last_mut()
+                {
+                    call.at = call.at.saturating_sub(1);
+                }
                 continue;
             };
             match op {
@@ -80,7 +103,10 @@ impl Cursor {
                     call.blocks.push(BlockFrame { rescue: *rescue, always: *always, failed: false });
                     call.at += 1;
                 }
-                Op::Leave { always } => call.at = *always,
+                Op::Leave { always } => {
+                    let always = *always;
+                    call.go(always);
+                }
                 Op::End => {
                     call.at += 1;
                     let failed = call.blocks.pop().is_some_and(|block| block.failed);
@@ -95,21 +121,46 @@ impl Cursor {
     /// Steps over the operation that [`peek`](Self::peek) showed.
     pub fn advance(&mut self) {
         if let Some(call) = self.calls.last_mut() {
-            call.at += 1;
+            call.go(call.at + 1);
         }
     }
 
     /// Goes on elsewhere in the same program.
     pub fn jump(&mut self, to: usize) {
         if let Some(call) = self.calls.last_mut() {
-            call.at = to;
+            call.go(to);
         }
+    }
+
+    /// Handlers that the flush which [`peek`](Self::peek) showed has called so far.
+    pub fn flushed(&self) -> &[usize] {
+        self.calls.last().map_or(&[], |call| call.flushed.as_slice())
+    }
+
+    /// Runs a handler, then comes back to the flush that [`peek`](Self::peek) showed.
+    pub fn call_handler(&mut self, program: Arc<Program>, number: usize) {
+        let Some(call) = self.calls.last_mut() else { return };
+        call.at += 1;
+        call.flushed.push(number);
+        let passes = call.flushed.windows(2).filter(|pair| pair[1] < pair[0]).count();
+        let turn = passes * PASS + number;
+        self.calls.push(CallFrame { handler: true, ..CallFrame::new(program, turn, None) });
     }
 
     /// Walks another program first; its tasks see `loop_vars`. The caller has stepped over the operation that calls it.
     /// Of several programs called there, each has its `turn`, the same one on every host.
     pub fn call(&mut self, program: Arc<Program>, turn: usize, loop_vars: Option<Arc<Values>>) {
-        self.calls.push(CallFrame { program, turn, at: 0, blocks: Vec::new(), loop_vars });
+        self.calls.push(CallFrame::new(program, turn, loop_vars));
+    }
+
+    /// Whether some rescue part takes over a failure here, now or behind the always parts of inner blocks.
+    pub fn is_rescued(&self) -> bool {
+        let deepest = self.calls.len().saturating_sub(1);
+        self.calls.iter().enumerate().any(|(depth, call)| {
+            // Whoever called stands behind the call already.
+            let at = if depth < deepest { call.at.saturating_sub(1) } else { call.at };
+            call.blocks.iter().any(|block| block.rescue.is_some_and(|rescue| at < rescue && !block.failed))
+        })
     }
 
     /// Goes where a failure leads.
@@ -120,12 +171,13 @@ impl Cursor {
                 let in_rescue = block.rescue.is_some_and(|rescue| call.at >= rescue);
                 match block.rescue {
                     Some(rescue) if !in_rescue && !in_always => {
-                        call.at = rescue;
+                        call.go(rescue);
                         return Landing::Rescue;
                     }
                     _ if !in_always => {
                         block.failed = true;
-                        call.at = block.always;
+                        let always = block.always;
+                        call.go(always);
                         return Landing::Always;
                     }
                     _ => {
@@ -137,6 +189,10 @@ impl Cursor {
                 return Landing::Nowhere;
             }
             self.calls.pop();
+            // Whoever called stands behind the call, which may be behind the part of the block that it belongs to.
+            if let Some(call) = self.calls.last_mut() {
+                call.at = call.at.saturating_sub(1);
+            }
         }
         Landing::Nowhere
     }
@@ -243,6 +299,60 @@ mod tests {
         assert_eq!(cursor.fail(), Landing::Rescue);
         cursor.peek();
         assert_eq!(cursor.position(), [3]);
+    }
+
+    #[test]
+    fn a_failure_in_what_a_rescue_part_took_in_still_leads_to_the_always_part() {
+        let mut cursor = Cursor::new(program(true));
+        cursor.peek();
+        assert!(cursor.is_rescued());
+        assert_eq!(cursor.fail(), Landing::Rescue);
+        cursor.advance();
+        cursor.call(Arc::new(Program { ops: vec![Op::Flush] }), 0, None);
+        assert!(!cursor.is_rescued());
+        assert_eq!(cursor.fail(), Landing::Always);
+        assert_eq!(cursor.position(), [4]);
+    }
+
+    #[test]
+    fn a_failure_in_an_inner_block_is_rescued_by_an_outer_one() {
+        // 0 enter (rescue 7), 1 enter (always 4), 2 body, 3 leave, 4 always, 5 end, 6 leave, 7 rescue, 8 end.
+        let mut ops = vec![Op::Enter { rescue: Some(7), always: 8 }, Op::Enter { rescue: None, always: 4 }];
+        ops.extend([
+            Op::Flush,
+            Op::Leave { always: 4 },
+            Op::Flush,
+            Op::End,
+            Op::Leave { always: 8 },
+            Op::Flush,
+            Op::End,
+        ]);
+        let mut cursor = Cursor::new(Arc::new(Program { ops }));
+        cursor.peek();
+        assert!(cursor.is_rescued());
+        assert_eq!(cursor.fail(), Landing::Always);
+        cursor.advance();
+        assert!(matches!(cursor.peek(), Next::Flush));
+        assert_eq!(cursor.position(), [7]);
+    }
+
+    #[test]
+    fn a_flush_is_come_back_to_after_each_handler() {
+        let handler = || Arc::new(Program { ops: vec![Op::Flush] });
+        let mut cursor = Cursor::new(Arc::new(Program { ops: vec![Op::Flush, Op::Flush] }));
+        let mut seen = Vec::new();
+        for number in [2, 5, 0] {
+            assert!(matches!(cursor.peek(), Next::Flush));
+            assert_eq!(cursor.position(), [0]);
+            cursor.call_handler(handler(), number);
+            seen.push(cursor.position());
+            cursor.advance();
+        }
+        assert!(matches!(cursor.peek(), Next::Flush));
+        assert_eq!(cursor.flushed(), [2, 5, 0]);
+        assert!(seen.is_sorted(), "{seen:?}");
+        cursor.advance();
+        assert_eq!((cursor.position(), cursor.flushed().len()), (vec![1], 0));
     }
 
     #[test]

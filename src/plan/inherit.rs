@@ -23,6 +23,7 @@ pub(super) fn inherit(outer: &Keywords, inner: &Keywords) -> Keywords {
         check_mode: nearest(&outer.check_mode, &inner.check_mode),
         run_once: nearest(&outer.run_once, &inner.run_once),
         delegate_to: nearest(&outer.delegate_to, &inner.delegate_to),
+        delegate_facts: nearest(&outer.delegate_facts, &inner.delegate_facts),
         any_errors_fatal: nearest(&outer.any_errors_fatal, &inner.any_errors_fatal),
         notify: both(&outer.notify, &inner.notify),
         register: inner.register.clone(),

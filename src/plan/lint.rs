@@ -5,7 +5,7 @@
 
 use super::barrier::{argument_mentions, close_over, condition_mentions};
 use super::bind::{Binder, framed};
-use super::compile::{Handler, PlayPlan};
+use super::compile::PlayPlan;
 use super::program::{Op, Step, StepCall};
 use super::reads::{Brought, add_words, words_of};
 use super::scope::{HostScope, Values};
@@ -374,13 +374,6 @@ pub fn lint_handlers(plan: &PlayPlan) -> Vec<Diagnostic> {
 /// Whether a notification means this handler; `role : name` names it too.
 pub fn handler_matches(handler: &str, notified: &str) -> bool {
     handler == notified || notified.split_once(" : ").is_some_and(|(_, name)| name == handler)
-}
-
-impl Handler {
-    /// Whether a notification means this handler.
-    pub fn answers(&self, notified: &str) -> bool {
-        handler_matches(&self.name, notified) || self.listen.iter().any(|topic| topic == notified)
-    }
 }
 
 /// The same fault on many hosts or by many ways is one fault.

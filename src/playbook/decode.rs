@@ -76,7 +76,7 @@ fn decode_play(node: &Node, diags: &mut Vec<Diagnostic>) -> Option<Play> {
         name: name.unwrap_or_else(|| hosts.clone()),
         hosts,
         gather_facts: switch(node, "gather_facts", true, diags),
-        serial: node.get("serial").map(|serial| texts(serial, "`serial`", diags, false)).unwrap_or_default(),
+        serial: node.get("serial").map(|serial| batches(serial, diags)).unwrap_or_default(),
         any_errors_fatal: switch(node, "any_errors_fatal", false, diags),
         max_fail_percentage: percentage(node, diags),
         vars_files: node
@@ -111,9 +111,26 @@ fn switch(node: &Node, key: &str, default: bool, diags: &mut Vec<Diagnostic>) ->
     }
 }
 
+/// `serial`: numbers of hosts, and shares of them.
+fn batches(node: &Node, diags: &mut Vec<Diagnostic>) -> Vec<Spanned<String>> {
+    let sizes = texts(node, "`serial`", diags, false);
+    for size in &sizes {
+        let number = size.node.strip_suffix('%').unwrap_or(&size.node).trim();
+        if number.parse::<i64>().is_err() {
+            let message =
+                format!("`serial` takes a number of hosts or a share like \"30%\", not `{}`", size.node);
+            diags.push(Diagnostic::error("wrong-type", message).at(size.span));
+        }
+    }
+    sizes
+}
+
 fn percentage(node: &Node, diags: &mut Vec<Diagnostic>) -> Option<u8> {
     let value = node.get("max_fail_percentage")?;
-    let share = value.scalar_text().and_then(|text| text.parse().ok()).filter(|share| *share <= 100);
+    let share = value
+        .scalar_text()
+        .and_then(|text| text.trim_end_matches('%').parse().ok())
+        .filter(|share| *share <= 100);
     if share.is_none() {
         diags.push(wrong_type(value, "`max_fail_percentage`", "a number from 0 to 100"));
     }

@@ -29,6 +29,8 @@ pub struct Keywords {
     pub run_once: Option<Node>,
     /// On another host.
     pub delegate_to: Option<Node>,
+    /// What a delegated task brings is known of the host it is delegated to.
+    pub delegate_facts: Option<Node>,
     /// A failure ends the play on every host.
     pub any_errors_fatal: Option<Node>,
     /// Name of the result.
@@ -102,6 +104,7 @@ const SHARED: &[&str] = &[
     "check_mode",
     "run_once",
     "delegate_to",
+    "delegate_facts",
     "any_errors_fatal",
     "collections",
 ];
@@ -130,7 +133,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ("poll", "leave it out: a task may take as long as it needs, or as `timeout` says"),
     ("debugger", "leave it out, and run with `-vv`"),
     ("throttle", "let `serial` on the play or `--forks` limit how many hosts go at once"),
-    ("delegate_facts", "leave it out: facts belong to the host that they are of"),
     ("ignore_unreachable", "leave it out: the other hosts go on without one that cannot be reached"),
     ("module_defaults", "give the parameters on each task"),
     ("diff", "run with `--diff`"),
@@ -206,6 +208,7 @@ impl Keywords {
                 "check_mode" => keywords.check_mode = Some(value.clone()),
                 "run_once" => keywords.run_once = Some(value.clone()),
                 "delegate_to" => keywords.delegate_to = Some(value.clone()),
+                "delegate_facts" => keywords.delegate_facts = Some(value.clone()),
                 "any_errors_fatal" => keywords.any_errors_fatal = Some(value.clone()),
                 "register" if place == Place::Task => keywords.register = register(value, diags),
                 "notify" => keywords.notify = items(value),

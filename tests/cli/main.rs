@@ -5,6 +5,7 @@ mod accounts;
 mod addresses;
 mod ahead;
 mod beforehand;
+mod failures;
 mod folder;
 mod foresight;
 mod hosts;

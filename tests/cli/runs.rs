@@ -212,7 +212,7 @@ fn a_failure_that_is_ignored_and_one_that_is_rescued() {
       assert                                           FAILED    here  (that is not how it adds up)
 
     PLAY RECAP
-    here : ok=2   changed=0   unreachable=0   failed=1   skipped=0   rescued=1   ignored=1
+    here : ok=2   changed=1   unreachable=0   failed=1   skipped=0   rescued=1   ignored=1
     1 host, N s, at most 2 round trips a host
     -- stderr
     error: that is not how it adds up

@@ -32,8 +32,8 @@ pub struct LabNameArgs {
     /// Name of the lab (default: made from the inventory's path).
     #[arg(long)]
     pub name: Option<String>,
-    /// Inventory the lab belongs to (repeatable).
-    #[arg(short, long, value_name = "INVENTORY", conflicts_with = "name")]
+    /// Inventory the lab belongs to (repeatable); with `--name` the name decides.
+    #[arg(short, long, value_name = "INVENTORY")]
     pub inventory: Vec<String>,
 }
 

@@ -6,7 +6,7 @@ use super::super::include;
 use super::super::shared::Shared;
 use super::super::unit::Ahead;
 use super::{Halt, Host, State};
-use crate::plan::{Barrier, Cursor, Next, Step, framed};
+use crate::plan::{Barrier, Cursor, Next, Step, addressed, framed, next_in_flush};
 use crate::playbook::{IncludeKind, Meta};
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ impl Host {
     pub(super) async fn control(&mut self, shared: &Shared, why: Ahead) -> Option<Halt> {
         let next = match why {
             Ahead::Control(next) => next,
-            Ahead::Meet(step) => return Some(Halt::Barrier(step)),
+            Ahead::Meet(step) => return Some(Halt::Barrier(step, self.cursor.position())),
             Ahead::Wait => self.cursor.peek(),
         };
         match next {
             Next::Step(step) | Next::Guard { step, .. } | Next::Include(step) | Next::Meta(step, _)
                 if self.must_stop(&step, &self.cursor) =>
             {
-                return Some(Halt::Barrier(step));
+                return Some(Halt::Barrier(step, self.cursor.position()));
             }
             Next::Step(_) => self.cursor.peek(),
             Next::Guard { step, to } => {
@@ -30,7 +30,7 @@ impl Host {
                 match self.conditions(shared, &step, &scope) {
                     Ok(true) => self.cursor.advance(),
                     Ok(false) => self.cursor.jump(to),
-                    Err(diagnostic) => self.fail(shared, diagnostic, Status::Failed),
+                    Err(diagnostic) => self.fail_step(shared, &step, diagnostic),
                 }
                 return None;
             }
@@ -42,9 +42,11 @@ impl Host {
             }
             Next::Include(step) => return Some(Halt::Include(step)),
             Next::Flush => {
-                self.cursor.advance();
                 self.flush(shared);
                 return None;
+            }
+            Next::Meta(step, meta @ (Meta::EndPlay | Meta::ClearHostErrors)) => {
+                return Some(Halt::Meta(step, meta, self.cursor.position()));
             }
             Next::Meta(step, meta) => {
                 self.meta(shared, &step, meta);
@@ -74,26 +76,30 @@ impl Host {
     fn meta(&mut self, shared: &Shared, step: &Arc<Step>, meta: Meta) {
         let scope = self.scope_of(step, &self.cursor);
         match self.conditions(shared, step, &scope) {
-            Err(diagnostic) => return self.fail(shared, diagnostic, Status::Failed),
+            Err(diagnostic) => return self.fail_step(shared, step, diagnostic),
             Ok(false) => return self.cursor.advance(),
             Ok(true) => {}
         }
         self.cursor.advance();
-        match meta {
-            Meta::EndHost => self.state = State::Ended,
-            Meta::EndPlay => shared.stop.end_play(),
-            Meta::ClearHostErrors => self.stats.failed = 0,
-            Meta::FlushHandlers | Meta::Noop | Meta::RefreshFacts => {}
+        if meta == Meta::EndHost {
+            self.state = State::Ended;
         }
     }
 
+    /// Runs the notified handlers: one at a time in the order of their definition, with those that a handler notifies.
     fn flush(&mut self, shared: &Shared) {
-        let notified = std::mem::take(&mut self.notified);
-        let handlers = shared.handlers.read().map(|handlers| handlers.clone()).unwrap_or_default();
-        for (turn, handler) in handlers.iter().enumerate().rev() {
-            if notified.iter().any(|name| handler.answers(name)) {
-                self.cursor.call(Arc::clone(&handler.program), turn, None);
+        let handlers = shared.handlers();
+        for name in std::mem::take(&mut self.notified) {
+            self.called.extend(addressed(&handlers, &name));
+        }
+        match next_in_flush(&self.called, self.cursor.flushed()) {
+            Some(number) => {
+                self.called.remove(&number);
+                if let Some(handler) = handlers.get(number) {
+                    self.cursor.call_handler(Arc::clone(&handler.program), number);
+                }
             }
+            None => self.cursor.advance(),
         }
     }
 
@@ -114,7 +120,7 @@ impl Host {
                 self.cursor.advance();
                 self.stats.count(Status::Skipped);
             }
-            Err(diagnostic) => self.fail(shared, framed(step, diagnostic), Status::Failed),
+            Err(diagnostic) => self.fail_step(shared, step, framed(step, diagnostic)),
         }
     }
 }

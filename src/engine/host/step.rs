@@ -276,6 +276,7 @@ impl Host {
                 let diagnostic = framed(&unit.step, diagnostic.at(unit.step.span));
                 Some(Err(Box::new(Outcome {
                     changes: changes.to_vec(),
+                    changed: true,
                     ..Outcome::failed(diagnostic, Map::new())
                 })))
             }
@@ -309,11 +310,12 @@ impl Host {
                         "something on the host undoes the change, or another task wants the opposite"
                             .to_owned(),
                     );
-                    return Outcome { changes, ..Outcome::failed(diagnostic, Map::new()) };
+                    return Outcome { changes, changed: true, ..Outcome::failed(diagnostic, Map::new()) };
                 }
                 Err(fault) => {
                     return Outcome {
                         changes,
+                        changed: true,
                         ..Outcome::failed(place(&unit.step, fault, "task-failed"), Map::new())
                     };
                 }
@@ -323,9 +325,11 @@ impl Host {
             Ok(result) => Outcome { changes, ..Outcome::changed(result) },
             // A command asks nothing again: its result is made of what it printed.
             Err(_) if !verifies => Outcome { changes, ..Outcome::changed(Outcome::streams(ran)) },
-            Err(fault) => {
-                Outcome { changes, ..Outcome::failed(place(&unit.step, fault, "task-failed"), Map::new()) }
-            }
+            Err(fault) => Outcome {
+                changes,
+                changed: true,
+                ..Outcome::failed(place(&unit.step, fault, "task-failed"), Map::new())
+            },
         }
     }
 
