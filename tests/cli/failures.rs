@@ -197,7 +197,21 @@ fn what_one_host_does_for_all_fails_for_all() {
     - {name: brought, debug: {msg: \"{{ lookup('vars', 'getent_passwd').root[1] }}\"}}
     - {name: for all, command: 'false', run_once: true}
     - {name: never, debug: {msg: ran}}"), @r"
-    exit 1
+    exit 2
+    PLAY [web]
+    w1 failed, and it does this task for all hosts: the other hosts leave the block with it
+    once rescued w1 (the command exited with 1)
+    rescue ok w1 w2 w3 (ran)
+    ignored ignored w1 (the command exited with 1)
+    read ok w1 w2 w3 (tried.failed: true)
+    brings ok w1
+    brought ok w1 w2 w3 (0)
+    w1 failed, and it does this task for all hosts: no host goes on
+    for all FAILED w1 (the command exited with 1)
+    PLAY RECAP
+    w1 : ok=5 changed=1 failed=1 rescued=1 ignored=1
+    w2 : ok=3
+    w3 : ok=3
     ");
 }
 
@@ -432,7 +446,27 @@ fn failures_that_do_not_count() {
             - {name: always, debug: {msg: ran}}
       rescue:
         - {name: rescued, debug: {msg: \"{{ ansible_failed_task.name }}\"}}"), @r"
-    exit 1
+    exit 0
+    PLAY [w1]
+    command changed w1 (the command exited with 1)
+    said ok w1 (True False 1 False)
+    module ok w1
+    said ok w1 (False False)
+    ignored ignored w1 (the command exited with 1)
+    said ok w1 (True True)
+    unchanged ignored w1 (the command exited with 1)
+    said ok w1 (False True)
+    fail ignored w1 (x)
+    said ok w1 (True True)
+    by its word ignored w1 (the task counts as failed: what `failed_when` says is true)
+    said ok w1 (True True)
+    loop ignored w1 (the command exited with 1)
+    said ok w1 (True True)
+    inner rescued w1 (the command exited with 1)
+    always ok w1 (ran)
+    rescued ok w1 (inner)
+    PLAY RECAP
+    w1 : ok=16 changed=5 rescued=1 ignored=5
     ");
 }
 
@@ -467,18 +501,24 @@ ansible_connection=local
     - {name: said, debug: {msg: \"{{ own.stdout }} {{ place }}\"}}
 ",
     );
-    insta::assert_snapshot!(told(&folder.run("run site.yaml")), @"");
+    insta::assert_snapshot!(told(&folder.run("run site.yaml")), @r"
+    exit 1
+    ");
 }
 
 /// Whatever hosts say is shown and not obeyed; a word that is no number of hosts does not mean all of them.
 #[test]
 fn what_hosts_say_does_not_reach_the_terminal() {
-    let site = "
+    let site = r#"
 - hosts: w1
   tasks:
-    - {name: says, command: printf '\\033]0;owned\\007\\033[2Jred\\rover', register: said}
-    - {name: shows, debug: {msg: \"{{ said.stdout }}\"}}
-    - {name: \"of {{ said.stdout }}\", fail: {msg: \"{{ said.stdout }}\"}}";
+    - name: says
+      command: "printf '\\033]0;owned\\007\\033[2Jred\\rover'"
+      register: said
+    - name: shows
+      debug: {msg: "{{ said.stdout }}"}
+    - name: "of {{ said.stdout }}"
+      fail: {msg: "{{ said.stdout }}"}"#;
     for more in ["", " --diff -vv", " --output json"] {
         let folder = Folder::new(&format!("{HOSTS}== site.yaml\n{}\n", site.trim()));
         let shown = folder.run(&format!("run site.yaml{more}"));
