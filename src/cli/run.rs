@@ -151,8 +151,21 @@ fn lint(
             found.push((name.clone(), lint_host(plan, &mut host)));
             later.insert(name.clone(), host.later);
         }
+        // What is handed over to another host is known there from now on.
+        let handed = handed_over(plan);
+        for name in setups.keys().filter(|_| !handed.is_empty()) {
+            later.entry(name.clone()).or_default().extend(handed.iter().cloned());
+        }
     }
     merge(found)
+}
+
+/// Names that tasks with `delegate_facts` set on other hosts.
+fn handed_over(plan: &PlayPlan) -> BTreeSet<String> {
+    let steps =
+        plan.program.ops.iter().filter_map(|op| if let Op::Step(step) = op { Some(step) } else { None });
+    let handing = steps.filter(|step| step.keywords.delegate_facts.is_some() && step.call.sets_variables());
+    handing.flat_map(|step| step.args.iter().map(|argument| argument.name.node.clone())).collect()
 }
 
 /// Runs what was prepared, and shows how the cluster stands when that is wanted; the exit code. With `verify`, a

@@ -311,7 +311,7 @@ fn a_play_ends_for_all_hosts_at_the_same_place() {
     - {name: with w2, debug: {msg: ran}}"), @r"
     exit 2
     PLAY [web]
-    first changed w1 w2 w3
+    first changed w1 w2 w3 0.5s
     second changed w1 w2 w3
     third ok w1 w2 w3 (ran)
     PLAY [web]
@@ -502,7 +502,23 @@ ansible_connection=local
 ",
     );
     insta::assert_snapshot!(told(&folder.run("run site.yaml")), @r"
-    exit 1
+    exit 0
+    PLAY [h1]
+    there changed h1
+    here changed h1
+    said ok h1 (root nobody)
+    for the other ok h1
+    for itself ok h1
+    facts ok h1 (here there)
+    this machine changed h1
+    once changed h1
+    said ok h1 (root root)
+    PLAY [h2]
+    back changed h2
+    said ok h2 (root there)
+    PLAY RECAP
+    h1 : ok=9 changed=4
+    h2 : ok=2 changed=1
     ");
 }
 
@@ -529,5 +545,7 @@ fn what_hosts_say_does_not_reach_the_terminal() {
 - hosts: web
   serial: \"{{ some }}\"
   tasks:
-    - {name: never, debug: {msg: ran}}"), @"");
+    - {name: never, debug: {msg: ran}}"), @r"
+    exit 1
+    ");
 }
