@@ -20,6 +20,7 @@
 //!   postgresql_tune: {version: 15, workload: web, max_connections: 300, disk: ssd}
 
 pub mod disk;
+pub mod in_use;
 
 use super::neighbours;
 use super::overriding::{self, Overriding};
@@ -29,10 +30,11 @@ use crate::diag::Fault;
 use crate::modules::{Args, Kind, Nature, Param, Spec, instance, setting_text};
 use crate::shell::{Ask, quote};
 use crate::tuner::{
-    Bytes, Capabilities, ClusterNeeds, Disk, Floor, Hardware, HugePages, Input, Part, Standing, Takes,
-    Tuning, Wishes, Workload, tune,
+    Bytes, CONNECTIONS, Capabilities, ClusterNeeds, Disk, Floor, Given, Hardware, HugePages, InUse, Input,
+    Part, Standing, Takes, Tuning, Wishes, Workload, greatest, tune,
 };
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 
 /// The procedure `postgresql_tune`.
 pub struct Tune;
@@ -98,6 +100,7 @@ impl AnyProcedure for Tune {
             Ask::content(file(args)?),
             Ask::content(disk_file(&file(args)?)),
             disk_ask(args)?,
+            in_use::ask(args)?,
         ])
     }
 
@@ -135,7 +138,8 @@ pub struct Decision {
     pub server: Server,
     /// What people are told of other clusters on the host, which use its RAM too.
     pub shared: Option<String>,
-    /// What is not lowered although nobody here needs it, for people: hosts are missing that may.
+    /// What is not as it was computed or asked for, for people: not lowered because it is in use or because hosts are missing
+    /// that may need it, or lowered beneath who uses it.
     pub held: Vec<String>,
 }
 
@@ -150,12 +154,40 @@ pub fn decide(members: &[Member]) -> Result<Vec<Decision>, Fault> {
         hosts.push(Tuned::read(member).map_err(named)?);
     }
     // Logical slots that are there keep a server from starting with less than `wal_level` logical.
-    let logical =
-        hosts.iter().filter_map(|host| host.server.live.as_ref()).map(|live| live.logical_slots).max();
+    let logical = hosts
+        .iter()
+        .filter(|host| host.seen.is_none())
+        .filter_map(|host| host.server.live.as_ref())
+        .map(|live| live.logical_slots)
+        .max();
     for host in &mut hosts {
         let slots = &mut host.input.wishes.logical_slots;
         *slots = (*slots).max(logical.unwrap_or(0));
     }
+    let usual = hosts.iter().map(|host| host.input.max_connections).max().unwrap_or(0);
+    let first = together(members, hosts.clone());
+    // A number that nobody asked for is no reason to refuse: the greatest that fits is taken, and said.
+    if first.is_ok() || hosts.iter().any(|host| host.asked.contains("max_connections")) {
+        return first;
+    }
+    let with = |connections: u32| {
+        let mut hosts = hosts.clone();
+        hosts.iter_mut().for_each(|host| host.input.max_connections = connections);
+        together(members, hosts)
+    };
+    let clients = hosts.iter().filter_map(|host| host.seen.as_ref()).map(InUse::least_connections).max();
+    let least = clients.unwrap_or(0).max(*CONNECTIONS.start());
+    let Some(most) = greatest(least, usual, |connections| with(connections).is_ok()) else { return first };
+    let mut decided = with(most)?;
+    let note = format!(
+        "`max_connections` is {most}, the most that fits: nobody asks for a number, and {usual} would be usual"
+    );
+    decided.iter_mut().for_each(|decision| decision.held.push(note.clone()));
+    Ok(decided)
+}
+
+/// Decides for hosts with their numbers of connections settled.
+fn together(members: &[Member], hosts: Vec<Tuned>) -> Result<Vec<Decision>, Fault> {
     let inputs: Vec<_> = hosts.iter().map(|host| &host.input).collect();
     let mut goal = ClusterNeeds::of(inputs.iter().copied(), &[]);
     // What files with the last word give one server all must have.
@@ -175,6 +207,16 @@ pub fn decide(members: &[Member]) -> Result<Vec<Decision>, Fault> {
             })
             .collect();
     }
+    for host in &hosts {
+        let Some(seen) = &host.seen else { continue };
+        let (keeping, kept) = goal.keeping(seen, &host.asked);
+        goal = keeping;
+        held.extend(kept.iter().map(ToString::to_string));
+        held.extend(seen.crowded(goal.max_connections));
+    }
+    held.extend(hosts.iter().flat_map(|host| host.libraries.iter().cloned()));
+    held.sort();
+    held.dedup();
     let mut decided = Vec::new();
     for (member, host) in members.iter().zip(hosts) {
         let needs = host.floor.iter().fold(goal, |needs, floor| needs.at_least(floor));
@@ -203,8 +245,15 @@ pub fn decide(members: &[Member]) -> Result<Vec<Decision>, Fault> {
 }
 
 /// One host, ready to be tuned.
+#[derive(Clone)]
 struct Tuned {
     input: Input,
+    /// What its server has in force and in use, where one runs.
+    seen: Option<InUse>,
+    /// Settings that somebody decides by name, and may lower.
+    asked: BTreeSet<String>,
+    /// Preloaded libraries that are kept, for people.
+    libraries: Vec<String>,
     /// Of a standby that is there.
     floor: Option<Floor>,
     overrides: Vec<(String, String)>,
@@ -269,10 +318,36 @@ impl Tuned {
                 (hardware.ram, shared) = neighbours::share(hardware.ram, &near);
             }
         }
+        let seen = in_use::read(args, &member.answers)?;
+        if let Some((name, why)) = seen.iter().flat_map(|seen| seen.forbids(&overrides)).next() {
+            return Err(Fault::param("settings", why)
+                .certain()
+                .hint(format!("leave `{name}` as it is, or end what uses it first")));
+        }
+        let mut asked: BTreeSet<String> = overrides.iter().map(|(name, _)| name.clone()).collect();
+        asked.extend(args.int("max_connections").map(|_| "max_connections".to_owned()));
+        let mut preload = args.list("preload");
+        let mut libraries = Vec::new();
+        // Of a list that nobody gave there is nothing to keep: the parameter is left alone.
+        if !preload.is_empty() && !asked.contains("shared_preload_libraries") {
+            for library in seen.iter().flat_map(|seen| &seen.libraries) {
+                if !preload.contains(library) {
+                    libraries.push(format!(
+                        "`{library}` stays preloaded: its extension exists; to drop it, drop the extension first"
+                    ));
+                    preload.push(library.clone());
+                }
+            }
+        }
+        let given = Given::of(&overrides, version);
+        let usual = workload
+            .connections()
+            .max(seen.iter().filter_map(|seen| seen.number("max_connections")).max().unwrap_or(0));
         let input = Input {
+            given: seen.as_ref().map_or(given, |seen| seen.given(given)),
             hardware,
             workload,
-            max_connections: count(args, "max_connections")?.unwrap_or(workload.connections()),
+            max_connections: count(args, "max_connections")?.unwrap_or(usual),
             active: count(args, "active")?,
             pg_major: version,
             capabilities: Capabilities {
@@ -289,7 +364,7 @@ impl Tuned {
                 track_commit_timestamp: false,
                 extra_wal_senders: count(args, "extra_wal_senders")?.unwrap_or(0),
             },
-            preload: args.list("preload"),
+            preload,
             standing: Standing {
                 shared_buffers: in_force(&standing, "shared_buffers"),
                 max_slot_wal_keep_size: in_force(&standing, "max_slot_wal_keep_size"),
@@ -302,7 +377,19 @@ impl Tuned {
             .map(|Overriding { name, value, .. }| format!("{name} = {value}\n"))
             .collect();
         let said_last = shared_in_force(&last);
-        Ok(Self { input, floor, overrides, server, in_force, said_last, pool, shared })
+        Ok(Self {
+            input,
+            seen,
+            asked,
+            libraries,
+            floor,
+            overrides,
+            server,
+            in_force,
+            said_last,
+            pool,
+            shared,
+        })
     }
 
     /// Counts on huge pages where those that are reserved hold all of the shared memory.
@@ -591,7 +678,74 @@ mod tests {
         answers.insert(record, Answer::File(FileState::default()));
         let disk = "wal_size\t107374182400\nwal_free\t90000000000\n";
         answers.insert(disk_ask(&args).expect("asks"), Answer::Output(Output::ok(disk)));
+        answers.insert(in_use::ask(&args).expect("asks"), Answer::Output(Output::ok("")));
         Member { host: host.to_owned(), args, answers }
+    }
+
+    /// The same host, whose server said this of itself.
+    fn saying(mut member: Member, said: &str) -> Member {
+        let ask = in_use::ask(&member.args).expect("asks");
+        member.answers.insert(ask, Answer::Output(Output::ok(said.to_owned())));
+        member
+    }
+
+    #[test]
+    fn nothing_that_is_in_use_is_lowered_unless_it_is_named() {
+        let said = "in_force\twal_level\tlogical\t\nin_force\tmax_locks_per_transaction\t512\t\n\
+                    in_force\tmax_prepared_transactions\t50\t\nin_force\thash_mem_multiplier\t8\t\n\
+                    counts\t61\t0\t1\t0\nlogical_slot\tcdc\nlibrary\ttimescaledb\n";
+        let preload = json!({"preload": ["pg_stat_statements"]});
+        let one = tuned(&[saying(member("pg1", 8, preload.clone(), "", ""), said)]);
+        let settings = &one[0]["settings"];
+        for (name, kept) in [
+            ("wal_level", "logical"),
+            ("max_locks_per_transaction", "512"),
+            ("max_prepared_transactions", "50"),
+            ("shared_preload_libraries", "pg_stat_statements,timescaledb"),
+        ] {
+            assert_eq!(
+                settings[name].as_str().map(|text| text.replace(' ', "")).as_deref(),
+                Some(kept),
+                "{name}"
+            );
+        }
+        let plain = tuned(&[member("pg1", 8, preload, "", "")]);
+        let megabytes = |one: &Value| {
+            let text = one["settings"]["work_mem"].as_str().expect("a size").to_owned();
+            text.parse::<Bytes>().expect("a size")
+        };
+        assert!(megabytes(&one[0]) < megabytes(&plain[0]), "a multiplier of 8 leaves less for each");
+        let named = json!({"settings": {"max_locks_per_transaction": 64}});
+        let lowered = tuned(&[saying(member("pg1", 8, named, "", ""), said)]);
+        assert_eq!(lowered[0]["settings"]["max_locks_per_transaction"], json!("64"));
+        let impossible = json!({"settings": {"wal_level": "replica"}});
+        let fault =
+            Tune.next(&[saying(member("pg1", 8, impossible, "", ""), said)], 0, 0).expect_err("refused");
+        assert!(fault.message.contains("(cdc)"), "{fault:?}");
+    }
+
+    #[test]
+    fn a_number_that_nobody_asked_for_is_the_most_that_fits() {
+        let small = member("pg1", 1, json!({"max_connections": null}), "", "");
+        let decided = decide(std::slice::from_ref(&small)).expect("fits");
+        let most = decided[0].needs.max_connections;
+        assert!((20..200).contains(&most), "{most}");
+        assert!(decided[0].held[0].contains("the most that fits"), "{:?}", decided[0].held);
+        let asked = |connections: u32| member("pg1", 1, json!({"max_connections": connections}), "", "");
+        assert!(decide(&[asked(most)]).is_ok() && decide(&[asked(most + 1)]).is_err());
+        let crowd = saying(small, &format!("counts\t{}\t0\t0\t0\n", most + 10));
+        assert!(decide(&[crowd]).is_err(), "those who are connected are not thrown out");
+    }
+
+    #[test]
+    fn what_the_site_decides_is_in_the_budget() {
+        let given = |work_mem: &str| json!({"max_connections": 40, "settings": {"work_mem": work_mem}});
+        let all = tuned(&[member("pg1", 8, given("16MB"), "", "")]);
+        let bar = all[0]["budget_text"].as_str().expect("a bar").to_owned();
+        assert!(bar.contains("work 1.3"), "{bar}");
+        let fault = Tune.next(&[member("pg1", 8, given("256MB"), "", "")], 0, 0).expect_err("refused");
+        assert!(fault.message.contains("with work_mem 256MB, do not fit"), "{fault:?}");
+        assert!(fault.hints[0].starts_with("leave these to the tuner"), "{fault:?}");
     }
 
     fn tuned(members: &[Member]) -> Vec<Value> {

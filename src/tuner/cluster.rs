@@ -2,6 +2,7 @@
 //! become the primary.
 
 use super::input::{Input, Workload};
+use super::libraries;
 use super::setting::{Settings, Value};
 use crate::diag::Fault;
 use serde::Serialize;
@@ -80,16 +81,20 @@ impl ClusterNeeds {
             count += 1;
             needs.extra_wal_senders = needs.extra_wal_senders.max(host.wishes.extra_wal_senders);
             needs.max_connections = needs.max_connections.max(host.max_connections);
-            let workers = host.hardware.cpus.saturating_add(4).saturating_add(host.wishes.extension_workers);
+            let (known, of_libraries, decoding) = libraries::needs(&host.preload);
+            let extensions = host.wishes.extension_workers.max(known);
+            let workers = host.hardware.cpus.saturating_add(4).saturating_add(extensions);
             needs.max_worker_processes = needs.max_worker_processes.max(workers);
             needs.max_prepared_transactions =
                 needs.max_prepared_transactions.max(host.wishes.max_prepared_transactions);
-            let locks = host.wishes.max_locks_per_transaction.unwrap_or(locks(host.workload));
+            let usual = locks(host.workload).max(of_libraries);
+            let locks = host.wishes.max_locks_per_transaction.unwrap_or(usual);
             needs.max_locks_per_transaction = needs.max_locks_per_transaction.max(locks);
             needs.logical_slots = needs.logical_slots.max(host.wishes.logical_slots);
             needs.track_commit_timestamp |= host.wishes.track_commit_timestamp;
+            needs.logical |= !decoding.is_empty();
         }
-        needs.logical = needs.logical_slots > 0;
+        needs.logical |= needs.logical_slots > 0;
         floors.iter().fold(needs.with_hosts(count), |needs, floor| needs.at_least(floor))
     }
 

@@ -1,6 +1,7 @@
 //! What the tuner is told: the host, the work, the server and what the cluster asks of it.
 
 use super::refusal::Refusal;
+use super::same::size_of;
 use super::units::{Bytes, Invalid};
 use crate::diag::nearest;
 use serde::Serialize;
@@ -39,6 +40,8 @@ pub struct Input {
     pub preload: Vec<String>,
     /// What is in force now, so that a reading that wavers changes nothing.
     pub standing: Standing,
+    /// What others decided; the budget is made with it.
+    pub given: Given,
 }
 
 /// The host as measured, already reduced to the cgroup limits and by what other services on it are planned to use.
@@ -155,6 +158,40 @@ pub struct Standing {
     pub max_slot_wal_keep_size: Option<Bytes>,
 }
 
+/// Values that the site or another file decides: they are in the budget as they are, and what is left is the tuner's.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Given {
+    /// `shared_buffers`.
+    pub shared_buffers: Option<Bytes>,
+    /// `work_mem`.
+    pub work_mem: Option<Bytes>,
+    /// `maintenance_work_mem`.
+    pub maintenance_work_mem: Option<Bytes>,
+    /// `autovacuum_work_mem`.
+    pub autovacuum_work_mem: Option<Bytes>,
+    /// `autovacuum_max_workers`.
+    pub autovacuum_max_workers: Option<u32>,
+    /// `hash_mem_multiplier`: the server's default where nobody set it.
+    pub hash_mem_multiplier: Option<f64>,
+}
+
+impl Given {
+    /// Of settings that a site decides, by name and text.
+    pub fn of(settings: &[(String, String)], pg_major: u32) -> Self {
+        let text =
+            |name: &str| settings.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let size = |name: &str| size_of(name, text(name)?, pg_major).filter(|size| size.0 > 0);
+        Self {
+            shared_buffers: size("shared_buffers"),
+            work_mem: size("work_mem"),
+            maintenance_work_mem: size("maintenance_work_mem"),
+            autovacuum_work_mem: size("autovacuum_work_mem"),
+            autovacuum_max_workers: text("autovacuum_max_workers").and_then(|text| text.parse().ok()),
+            hash_mem_multiplier: text("hash_mem_multiplier").and_then(|text| text.parse().ok()),
+        }
+    }
+}
+
 impl Input {
     /// A host about which only the essentials are known: SSD-like disk, no swap, every connection may be active.
     pub fn new(ram: Bytes, cpus: u32, max_connections: u32, workload: Workload, pg_major: u32) -> Self {
@@ -179,6 +216,7 @@ impl Input {
             wishes: Wishes::default(),
             preload: Vec::new(),
             standing: Standing::default(),
+            given: Given::default(),
         }
     }
 

@@ -6,7 +6,7 @@
 
 use super::budget::{Budget, Line, Part};
 use super::cluster::ClusterNeeds;
-use super::input::{HugePages, Input, Workload};
+use super::input::{Given, HugePages, Input, Workload};
 use super::parallel;
 use super::refusal::Refusal;
 use super::setting::{Settings, Value};
@@ -53,7 +53,9 @@ fn decide(input: &Input, needs: &ClusterNeeds) -> Result<Memory, Short> {
     let ram = input.hardware.ram;
     let connections = u64::from(needs.max_connections);
     let active = input.active.unwrap_or(needs.max_connections).min(needs.max_connections);
-    let autovacuum_workers = parallel::autovacuum_workers(input.hardware.cpus);
+    let given = &input.given;
+    let autovacuum_workers =
+        given.autovacuum_max_workers.unwrap_or(parallel::autovacuum_workers(input.hardware.cpus)).max(1);
 
     // Everything is first taken at its unrounded size, which grows smoothly with the RAM: rounding down can then only add to
     // what is free, and more RAM never means less work_mem.
@@ -61,10 +63,12 @@ fn decide(input: &Input, needs: &ClusterNeeds) -> Result<Memory, Short> {
         Workload::Desktop => (Bytes(ram.0 / 16), Bytes(ram.0 / 4)),
         _ => (Bytes(ram.0 / 4), Bytes(ram.0 / 4 * 3)),
     };
-    let shared_buffers = standing(input, wanted).unwrap_or(whole_pages(wanted));
-    let charged = wanted.max(shared_buffers);
-    let maintenance = maintenance(input);
+    let decided = || standing(input, wanted).unwrap_or(whole_pages(wanted));
+    let shared_buffers = given.shared_buffers.unwrap_or_else(decided);
+    let charged = if given.shared_buffers.is_some() { shared_buffers } else { wanted.max(shared_buffers) };
+    let maintenance = given.maintenance_work_mem.unwrap_or_else(|| maintenance(input));
     let autovacuum = Bytes(ram.0 / 64 / u64::from(autovacuum_workers)).min(Bytes::gb(1));
+    let autovacuum = given.autovacuum_work_mem.unwrap_or(autovacuum);
 
     let mut lines = vec![
         Line::new(Part::Os, reserve(input)),
@@ -86,15 +90,21 @@ fn decide(input: &Input, needs: &ClusterNeeds) -> Result<Memory, Short> {
     let shares = shares(input, active);
     let size_of = |part| lines.iter().filter(|line| line.part == part).map(|line| line.size).sum::<Bytes>();
     let overhead = size_of(Part::Os) + size_of(Part::Backends) + size_of(Part::Jit);
-    let least = LEAST_WORK_MEM.times(shares).max(Bytes(overhead.0 / 4));
+    let least = match given.work_mem {
+        Some(work_mem) => work_mem.times(shares),
+        None => LEAST_WORK_MEM.times(shares).max(Bytes(overhead.0 / 4)),
+    };
     if fixed + least > ram {
         return Err(Short { active, lines, least });
     }
 
-    let work_mem = round(Bytes(pool.0 / shares).min(most_work_mem(input))).max(LEAST_WORK_MEM);
+    let fits = || round(Bytes(pool.0 / shares).min(most_work_mem(input))).max(LEAST_WORK_MEM);
+    let work_mem = given.work_mem.unwrap_or_else(fits);
     let shared = shared_memory(shared_buffers, needs, input.pg_major);
     let around = ram.less(overhead);
-    let (maintenance, autovacuum) = (round(maintenance), round(autovacuum));
+    let rounded = |size: Bytes, given: Option<Bytes>| given.unwrap_or_else(|| round(size));
+    let maintenance = rounded(maintenance, given.maintenance_work_mem);
+    let autovacuum = rounded(autovacuum, given.autovacuum_work_mem);
     for line in &mut lines {
         line.size = match line.part {
             Part::Shared => shared,
@@ -156,6 +166,7 @@ pub(super) fn settings(input: &Input, memory: &Memory, out: &mut Settings) {
     let kept =
         memory.shared_buffers != whole_pages(Bytes(input.hardware.ram.0 / if desktop { 16 } else { 4 }));
     let why = match (desktop, kept) {
+        _ if input.given.shared_buffers.is_some() => "given; the budget is made with it".to_owned(),
         (_, true) => format!(
             "in force now and within 1 % of what {ram} RAM ask for, so it is kept and nothing restarts"
         ),
@@ -215,6 +226,9 @@ pub(super) fn way_out(input: &Input, needs: &ClusterNeeds, memory: &Memory) -> O
 }
 
 fn work_mem_reason(input: &Input, memory: &Memory) -> String {
+    if input.given.work_mem.is_some() {
+        return "given; the budget is made with it".to_owned();
+    }
     if Bytes(memory.pool.0 / memory.shares) > most_work_mem(input) {
         let part = if input.workload == Workload::Dw { "a sixteenth" } else { "a 64th" };
         return format!(
@@ -222,10 +236,10 @@ fn work_mem_reason(input: &Input, memory: &Memory) -> String {
             input.hardware.ram.human()
         );
     }
-    let (hash, nodes) = (hash_mem_multiplier(input.pg_major), nodes(input.workload));
+    let (hash, nodes) = (hash_mem_multiplier(input), nodes(input.workload));
     let workers = parallel::in_use(input, memory.active);
     let mut each = format!("({} active backends + {workers} parallel workers)", memory.active);
-    if hash > 1 {
+    if hash > 1.0 {
         each.push_str(&format!(" × hash_mem_multiplier {hash}"));
     }
     if nodes > 1 {
@@ -244,10 +258,12 @@ fn refuse(input: &Input, needs: &ClusterNeeds, short: &Short) -> Refusal {
     arithmetic.push(format!("{:<28} {:>9}", "least for work_mem", least.human()));
     let sum = lines.iter().map(|line| line.size).sum::<Bytes>() + least;
     arithmetic.push(format!("{:<28} {:>9}  of {} RAM", "sum", sum.human(), ram.human()));
+    let given = given_words(input);
     let mut refusal = Refusal {
-        input: Some("max_connections"),
+        input: Some(if given.is_empty() { "max_connections" } else { "settings" }),
         message: format!(
-            "{connections} connections, {active} of them active, do not fit into {} RAM",
+            "{connections} connections, {active} of them active,{} do not fit into {} RAM",
+            if given.is_empty() { String::new() } else { format!(" with {},", given.join(" and ")) },
             ram.human()
         ),
         arithmetic,
@@ -255,6 +271,14 @@ fn refuse(input: &Input, needs: &ClusterNeeds, short: &Short) -> Refusal {
     };
     // Each way out is tried before it is offered.
     let fits = |input: &Input, needs: &ClusterNeeds| decide(input, needs).is_ok();
+    if !given.is_empty()
+        && let Ok(free) = decide(&Input { given: Given::default(), ..input.clone() }, needs)
+    {
+        refusal.ways_out.push(format!(
+            "leave these to the tuner: shared_buffers {} and work_mem {} fit",
+            free.shared_buffers, free.work_mem
+        ));
+    }
     let pool = pool_size(input);
     let pooled = Input { active: Some(pool), ..input.clone() };
     let fewer = |connections: u32, active: Option<u32>| {
@@ -303,8 +327,25 @@ fn refuse(input: &Input, needs: &ClusterNeeds, short: &Short) -> Refusal {
     refusal
 }
 
+/// The settings that others decided, for people.
+fn given_words(input: &Input) -> Vec<String> {
+    let given = &input.given;
+    let sizes = [
+        ("shared_buffers", given.shared_buffers),
+        ("work_mem", given.work_mem),
+        ("maintenance_work_mem", given.maintenance_work_mem),
+        ("autovacuum_work_mem", given.autovacuum_work_mem),
+    ];
+    let mut words: Vec<String> =
+        sizes.iter().filter_map(|(name, size)| size.map(|size| format!("{name} {size}"))).collect();
+    words.extend(given.autovacuum_max_workers.map(|workers| format!("autovacuum_max_workers {workers}")));
+    let more = given.hash_mem_multiplier.filter(|more| *more > 2.0);
+    words.extend(more.map(|more| format!("hash_mem_multiplier {more}")));
+    words
+}
+
 /// The greatest number in `low..high` for which `holds`, given that it holds for all below one that holds.
-fn greatest(low: u32, high: u32, holds: impl Fn(u32) -> bool) -> Option<u32> {
+pub fn greatest(low: u32, high: u32, holds: impl Fn(u32) -> bool) -> Option<u32> {
     if low >= high || !holds(low) {
         return None;
     }
@@ -355,12 +396,14 @@ fn most_work_mem(input: &Input) -> Bytes {
 
 fn shares(input: &Input, active: u32) -> u64 {
     let processes = u64::from(active) + u64::from(parallel::in_use(input, active));
-    processes * hash_mem_multiplier(input.pg_major) * nodes(input.workload)
+    // Rounded up: half an allocation is one that has to fit.
+    ((processes * nodes(input.workload)) as f64 * hash_mem_multiplier(input)).ceil() as u64
 }
 
-/// The server's default, which is left alone.
-fn hash_mem_multiplier(pg_major: u32) -> u64 {
-    if pg_major >= 15 { 2 } else { 1 }
+/// The one in force, else the server's default, which is left alone.
+fn hash_mem_multiplier(input: &Input) -> f64 {
+    let default = if input.pg_major >= 15 { 2.0 } else { 1.0 };
+    input.given.hash_mem_multiplier.unwrap_or(default).max(1.0)
 }
 
 /// Sorts and hashes that a query holds at once.

@@ -12,9 +12,11 @@ mod budget;
 mod catalog;
 mod cluster;
 mod connections;
+mod in_use;
 mod input;
 mod io;
 mod kernel;
+mod libraries;
 mod logging;
 mod memory;
 mod observed;
@@ -33,16 +35,18 @@ mod wal;
 pub use budget::{Budget, Line, Part};
 pub use catalog::{Context, Kind, Parameter, Unit, hidden_on_unix_socket, lookup};
 pub use cluster::{ClusterNeeds, Floor};
+pub use in_use::{InUse, Kept};
 pub use input::{
-    CONNECTIONS, CPUS, Capabilities, Disk, DiskKind, Hardware, HugePages, Input, MAX_RAM, MIN_RAM, PG_MAJORS,
-    Standing, Wishes, Workload,
+    CONNECTIONS, CPUS, Capabilities, Disk, DiskKind, Given, Hardware, HugePages, Input, MAX_RAM, MIN_RAM,
+    PG_MAJORS, Standing, Wishes, Workload,
 };
 pub use kernel::{KernelSetting, Place};
-pub use memory::shared_memory;
+pub use libraries::{LIBRARIES, Library};
+pub use memory::{greatest, shared_memory};
 pub use observed::{LEAST_HOURS, Observed, Verdict, adjust};
 pub use pool::{POOL_SETTINGS, PoolPlan, PoolSetting, PoolWish};
 pub use refusal::Refusal;
-pub use same::same_value;
+pub use same::{same_value, size_of};
 pub use setting::{Setting, Takes, Value};
 pub use units::{Bytes, Invalid, Millis};
 

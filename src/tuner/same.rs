@@ -34,9 +34,25 @@ pub fn same_value(name: &str, one: &str, other: &str, major: u32) -> bool {
     }
 }
 
+/// The size that a value of a setting stands for; `None` for what is no size, and for -1 and the like.
+pub fn size_of(name: &str, value: &str, major: u32) -> Option<Bytes> {
+    let Kind::Int { unit, .. } = lookup(name, major)?.kind else { return None };
+    let bare = value.trim().parse::<u64>().ok().map(|number| Bytes(number.saturating_mul(unit.size())));
+    bare.or_else(|| value.trim().parse().ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_read_in_the_unit_of_their_setting() {
+        assert_eq!(size_of("work_mem", "4MB", 15), Some(Bytes::mb(4)));
+        assert_eq!(size_of("work_mem", "4096", 15), Some(Bytes::mb(4)));
+        assert_eq!(size_of("shared_buffers", "16384", 15), Some(Bytes::mb(128)));
+        assert_eq!(size_of("autovacuum_work_mem", "-1", 15), None);
+        assert_eq!(size_of("jit", "on", 15), None);
+    }
 
     #[test]
     fn one_value_in_two_spellings_is_no_difference() {

@@ -117,7 +117,8 @@ fn settings_of_a_machine_that_is_not_there() {
                                                                             client of every line
       track_io_timing                      on                      reload   time spent in reads and writes shows in EXPLAIN
                                                                             and statistics
-    memory  16.0 GB |■■■■■■ shared 4.1|■■■ page tables 2.3|■ backends 0.7|■■■■■■■■■ work 5.9|■■ vacuum 1.2|■ OS 1.0|· 0.6 free
+    memory  16.0 GB |■■■■■■ shared 4.1|■■■ page tables 2.3|■ backends 0.7|■■■■■■■■■ work 5.9|■■ vacuum 1.2|■ OS 1.0|
+                    |· 0.6 free
     Way out: a pool with 40 server connections would allow work_mem 50MB (--active 40).
     ");
     insta::assert_snapshot!(run("tune --dry-run --ram 16XB --cpus 4"), @"
@@ -457,4 +458,48 @@ fn a_setting_of_the_pools_is_explained() {
     error: `default_pool_size` is PgBouncer's, and no pools are planned
      = help: `--dry-run --connections NUMBER --pool-pairs NUMBER` plans them
     ");
+}
+
+#[test]
+fn options_that_would_have_no_effect_are_refused() {
+    let of = |words: &str| run(&format!("tune --dry-run --ram 8GB --cpus 2 {words}"));
+    let refused = |words: &str, error: &str, help: &str| {
+        let wanted = format!("exit 1\n-- stderr\nerror: {error}\n = help: {help}");
+        assert_eq!(of(words).trim_end(), wanted, "{words}");
+    };
+    refused(
+        "--format json --compare pgtune",
+        "`--format` with `--compare`: a comparison is printed as a table only",
+        "leave `--format` out, or take `--format json` without `--compare`",
+    );
+    refused(
+        "--format json --explain work_mem",
+        "`--format` with `--explain`: an explanation is printed as text only",
+        "leave `--format` out; `--format json` has the reason of every setting in it",
+    );
+    refused(
+        "-e postgresql_workload=oltp",
+        "`-e` without `-i`: variables are those of hosts, and no inventory names any",
+        "give the value by its option (`--connections`, `--workload`, ...), or name an inventory",
+    );
+    refused(
+        "--connections 100 --active 500",
+        "`--active 500` with `--connections 100`: no more connections can be active than there are",
+        "raise `--connections`, or lower `--active`",
+    );
+}
+
+#[test]
+fn a_number_that_nobody_asked_for_is_the_most_that_fits() {
+    for workload in ["web", "oltp", "dw", "mixed", "desktop"] {
+        for ram in ["1024MB", "1536MB", "2GB", "3GB"] {
+            let text =
+                run(&format!("tune --dry-run --ram {ram} --cpus 2 --workload {workload} --format json"));
+            assert!(text.starts_with("exit 0"), "{workload} on {ram}: {text}");
+        }
+    }
+    let text = run("tune --dry-run --ram 1GB --cpus 1 --workload oltp");
+    let said: Vec<&str> = text.lines().filter(|line| line.starts_with("Note")).collect();
+    let note = "Note: `max_connections` is 92, the most that fits: nobody asks for a number, and 300 would be usual.";
+    assert_eq!(said, [note]);
 }

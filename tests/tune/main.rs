@@ -35,6 +35,7 @@ fn lab_settings_are_shown_applied_and_taken_back() {
     what_was_before_a_killed_attempt_comes_back(&bench);
     only_what_an_attempt_came_to_is_taken_back(&bench);
     lowering_reaches_standbys_in_a_second_pass(&bench);
+    what_is_in_use_is_not_lowered(&bench);
     young_statistics_prove_nothing(&bench);
     what_keeps_a_server_from_starting_is_taken_back(&bench);
     a_server_takes_what_is_printed(&bench);
@@ -252,6 +253,50 @@ fn lowering_reaches_standbys_in_a_second_pass(bench: &Bench) {
     quiet(bench);
     bench.vars(BASE);
     bench.ishprov(&["tune", "--yes"]).code(0);
+}
+
+fn what_is_in_use_is_not_lowered(bench: &Bench) {
+    const APP: &str = "/etc/postgresql/15/main/conf.d/99-app.conf";
+    let wants = "wal_level = logical\nmax_locks_per_transaction = 512\nmax_prepared_transactions = 50\n";
+    for host in [STANDBY, PRIMARY] {
+        let script =
+            format!("printf '{wants}' >{APP}; chown postgres: {APP}; systemctl restart postgresql@15-main");
+        bench.sh(host, &script.replace('\n', "\\n"));
+    }
+    bench.sql(PRIMARY, "SELECT pg_create_logical_replication_slot('cdc', 'test_decoding')");
+    bench
+        .ishprov(&["tune", "--dry-run"])
+        .code(0)
+        .says("`wal_level` stays logical, not replica: logical slot cdc")
+        .says("`max_locks_per_transaction` stays 512, not 64")
+        .says("`max_prepared_transactions` stays 50, not 0");
+    bench.ishprov(&["run", "site.yaml"]).code(0);
+    let in_force = |host: &str| {
+        bench.sql(
+            host,
+            "SELECT string_agg(setting, ' ' ORDER BY name) FROM pg_settings WHERE name IN ('wal_level', \
+             'max_locks_per_transaction', 'max_prepared_transactions')",
+        )
+    };
+    // What the site has taken over holds without the file that it came from.
+    BOTH.iter().for_each(|host| drop(bench.sh(host, &format!("rm {APP}"))));
+    bench.ishprov(&["run", "site.yaml"]).code(0);
+    for host in BOTH {
+        assert_eq!(in_force(host), "512 50 logical", "{host}");
+        assert_eq!(bench.sql(host, "SELECT count(*) FROM pg_settings WHERE pending_restart"), "0");
+    }
+    let lower = "{wal_level: replica, max_locks_per_transaction: 64, max_prepared_transactions: 0}";
+    bench.vars(&format!("{BASE}postgresql_settings: {lower}\n"));
+    bench.ishprov(&["tune", "--yes"]).says("while a logical slot exists (cdc)");
+    assert_eq!(in_force(PRIMARY), "512 50 logical");
+    bench.sql(PRIMARY, "SELECT pg_drop_replication_slot('cdc')");
+    bench.ishprov(&["tune", "--yes"]).code(0);
+    for host in BOTH {
+        assert_eq!(in_force(host), "64 0 replica", "{host}");
+    }
+    bench.vars(BASE);
+    bench.ishprov(&["tune", "--yes"]).code(0);
+    quiet(bench);
 }
 
 fn young_statistics_prove_nothing(bench: &Bench) {

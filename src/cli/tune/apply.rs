@@ -377,7 +377,7 @@ mod tests {
             applying: applying.map(str::to_owned),
         };
         let (host, overrides) = (name.to_owned(), Vec::new());
-        Plan { host, measured, input, needs, tuning, overrides, remote: Some(remote) }
+        Plan { host, measured, input, needs, tuning, overrides, notes: Vec::new(), remote: Some(remote) }
     }
 
     fn reached(plans: Vec<Plan>) -> Reached {

@@ -141,8 +141,16 @@ mod tests {
         let measured = Measured::bare(input.hardware.clone(), None, false);
         let needs = ClusterNeeds::of([&input], &[]);
         let tuning = tune(&input, &needs).expect("fits");
-        let plan =
-            Plan { host: String::new(), measured, input, needs, tuning, overrides: Vec::new(), remote: None };
+        let plan = Plan {
+            host: String::new(),
+            measured,
+            input,
+            needs,
+            tuning,
+            overrides: Vec::new(),
+            notes: Vec::new(),
+            remote: None,
+        };
         let text = lines(&[plan], 120).join("\n");
         let work_mem = text.lines().find(|line| line.trim_start().starts_with("work_mem")).expect("a row");
         assert!(work_mem.contains("4MB") && work_mem.contains("6808kB"), "{text}");

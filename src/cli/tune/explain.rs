@@ -188,7 +188,16 @@ mod tests {
         let measured = Measured::bare(input.hardware.clone(), None, false);
         let needs = ClusterNeeds::of([&input], &[]);
         let tuning = decide(&input, &needs).expect("fits");
-        Plan { host: String::new(), measured, input, needs, tuning, overrides: Vec::new(), remote: None }
+        Plan {
+            host: String::new(),
+            measured,
+            input,
+            needs,
+            tuning,
+            overrides: Vec::new(),
+            notes: Vec::new(),
+            remote: None,
+        }
     }
 
     #[test]

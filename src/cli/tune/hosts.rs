@@ -137,7 +137,7 @@ pub fn of_fault(code: &'static str, fault: Fault) -> Diagnostic {
 }
 
 fn plan(decision: Decision, measured: Measured, applying: Option<String>, member: &Member) -> Plan {
-    let Decision { host, input, needs, tuning, overrides, again, server, held: _, shared: _ } = decision;
+    let Decision { host, input, needs, tuning, overrides, again, server, held, shared: _ } = decision;
     let path = file(&member.args).unwrap_or_default();
     let remote = Remote {
         cluster: member.args.str("cluster").unwrap_or_else(|| "main".to_owned()),
@@ -153,7 +153,7 @@ fn plan(decision: Decision, measured: Measured, applying: Option<String>, member
     };
     let mut measured = measured;
     measured.hardware = input.hardware.clone();
-    Plan { host, measured, input, needs, tuning, overrides, remote: Some(remote) }
+    Plan { host, measured, input, needs, tuning, overrides, notes: held, remote: Some(remote) }
 }
 
 /// The command line's word, else the variables that the role `postgresql` reads.
@@ -375,13 +375,10 @@ fn bind(
     });
     let preload: Vec<String> = wish.preload.clone().or(running).unwrap_or_default();
     let workload = wish.workload.or(standing.map(|purpose| purpose.workload)).unwrap_or(Workload::Mixed);
-    let connections = wish
-        .connections
-        .or(standing.map(|purpose| purpose.max_connections))
-        .or(connections_now(measured))
-        .unwrap_or(workload.connections());
-    let kept = standing.filter(|purpose| purpose.max_connections == connections);
-    let active = wish.active.or(kept.map(|purpose| purpose.active)).unwrap_or(connections);
+    let connections =
+        wish.connections.or(standing.map(|purpose| purpose.max_connections)).or(connections_now(measured));
+    let kept = standing.filter(|purpose| Some(purpose.max_connections) == connections);
+    let active = wish.active.or(kept.map(|purpose| purpose.active)).or(connections);
     let version = wish.version.clone().unwrap_or(major);
     // Where the cluster lies that is there; the inventory's word where there is none yet.
     let clusters = facts.get("ishprov").and_then(|ours| ours.pointer("/postgresql/clusters")?.as_array());
@@ -390,6 +387,7 @@ fn bind(
         major == version && one.get("name").and_then(Value::as_str) == Some(wish.cluster.as_str())
     });
     let found = there.and_then(|one| one.get("data_directory")?.as_str()).map(str::to_owned);
+    // What is null is not given: then the most that fits is taken.
     let given = json!({
         "version": version,
         "cluster": wish.cluster,

@@ -21,10 +21,11 @@ use crate::console::Screen;
 use crate::diag::{Diagnostic, SourceMap};
 use crate::shell::Masker;
 use crate::tuner::{
-    Bytes, Capabilities, ClusterNeeds, Disk, HugePages, Input, Observed, Refusal, Standing, Workload,
-    tune as decide,
+    Bytes, CONNECTIONS, Capabilities, ClusterNeeds, Disk, Given, HugePages, InUse, Input, Observed, Refusal,
+    Standing, Workload, greatest, tune as decide,
 };
 use plan::Plan;
+use std::collections::BTreeSet;
 
 /// The major version when nothing says otherwise: Debian 12's.
 const DEFAULT_MAJOR: u32 = 15;
@@ -37,6 +38,9 @@ pub async fn tune(mut args: TuneArgs) -> i32 {
     if let Err(why) = super::vault::ask_become(&mut args.connect) {
         let message = format!("cannot ask for the password: {why}");
         return refuse(&screen, Diagnostic::error("tune", message));
+    }
+    if let Some(diagnostic) = contradiction(&args) {
+        return refuse(&screen, diagnostic);
     }
     if let Some(script) = args.measure.clone() {
         return trial::trial(&args, &script, &screen).await;
@@ -121,11 +125,83 @@ async fn plans(args: &TuneArgs, screen: &Screen) -> Result<(Vec<Plan>, Vec<(Stri
     } else {
         here(args.probe_disk).map_err(|why| refuse(screen, Diagnostic::error("tune", why)))?
     };
-    let input = input(&measured, args);
-    let needs = ClusterNeeds::of([&input], &[]);
-    let tuning = decide(&input, &needs).map_err(|refusal| refuse(screen, no_way(refusal)))?;
-    let host = String::new();
-    Ok((vec![Plan { host, measured, input, needs, tuning, overrides: Vec::new(), remote: None }], seen))
+    let in_use = if args.ram.is_some() { None } else { stats::in_use_here() };
+    let input = input(&measured, args, in_use.as_ref());
+    let plan = own(measured, input, args, in_use.as_ref());
+    Ok((vec![plan.map_err(|refusal| refuse(screen, no_way(refusal)))?], seen))
+}
+
+/// The plan of a machine that no inventory knows; where nobody asks for a number of connections, the most that fits.
+fn own(measured: Measured, input: Input, args: &TuneArgs, in_use: Option<&InUse>) -> Result<Plan, Refusal> {
+    let none = BTreeSet::new();
+    let together = |input: &Input| {
+        let needs = ClusterNeeds::of([input], &[]);
+        let (needs, kept) = in_use.map_or((needs, Vec::new()), |seen| needs.keeping(seen, &none));
+        decide(input, &needs).map(|tuning| (needs, tuning, kept))
+    };
+    let with = |connections: u32| Input { max_connections: connections, ..input.clone() };
+    let usual = input.max_connections;
+    let least = in_use.map_or(0, InUse::least_connections).max(*CONNECTIONS.start());
+    let most = || greatest(least, usual, |connections| together(&with(connections)).is_ok());
+    let (input, (needs, tuning, kept), fitted) = match together(&input) {
+        Ok(decided) => (input, decided, None),
+        Err(refusal) if args.connections.is_some() => return Err(refusal),
+        Err(refusal) => {
+            let Some(most) = most() else { return Err(refusal) };
+            (with(most), together(&with(most))?, Some(most))
+        }
+    };
+    let mut notes: Vec<String> = kept.iter().map(ToString::to_string).collect();
+    notes.extend(in_use.and_then(|seen| seen.crowded(needs.max_connections)));
+    notes.extend(fitted.map(|most| {
+        format!("`max_connections` is {most}, the most that fits: nobody asks for a number, and {usual} would be usual")
+    }));
+    let overrides = Vec::new();
+    Ok(Plan { host: String::new(), measured, input, needs, tuning, overrides, notes, remote: None })
+}
+
+/// Options that would have no effect together are refused: nobody shall believe that they had.
+fn contradiction(args: &TuneArgs) -> Option<Diagnostic> {
+    let refused = |what: &str, why: &str, hint: &str| {
+        Some(Diagnostic::error("tune", format!("{what}: {why}")).hint(hint))
+    };
+    let chosen = args.format != TuneFormat::Table;
+    if chosen && args.compare.is_some() {
+        return refused(
+            "`--format` with `--compare`",
+            "a comparison is printed as a table only",
+            "leave `--format` out, or take `--format json` without `--compare`",
+        );
+    }
+    if chosen && args.explain.is_some() {
+        return refused(
+            "`--format` with `--explain`",
+            "an explanation is printed as text only",
+            "leave `--format` out; `--format json` has the reason of every setting in it",
+        );
+    }
+    if chosen && !args.dry_run && args.ram.is_none() {
+        return refused(
+            "`--format` without `--dry-run`",
+            "what is applied is shown as a table",
+            "`--dry-run --format ...` prints it in another form and applies nothing",
+        );
+    }
+    if !args.inventory.extra_vars.is_empty() && args.inventory.inventory.is_empty() {
+        return refused(
+            "`-e` without `-i`",
+            "variables are those of hosts, and no inventory names any",
+            "give the value by its option (`--connections`, `--workload`, ...), or name an inventory",
+        );
+    }
+    match (args.active, args.connections) {
+        (Some(active), Some(connections)) if active > connections => refused(
+            &format!("`--active {active}` with `--connections {connections}`"),
+            "no more connections can be active than there are",
+            "raise `--connections`, or lower `--active`",
+        ),
+        _ => None,
+    }
 }
 
 fn refuse(screen: &Screen, diagnostic: Diagnostic) -> i32 {
@@ -170,16 +246,19 @@ fn imagined(args: &TuneArgs) -> Measured {
 }
 
 /// What the tuner is told of a machine that no inventory knows.
-fn input(measured: &Measured, args: &TuneArgs) -> Input {
+fn input(measured: &Measured, args: &TuneArgs, in_use: Option<&InUse>) -> Input {
     let now = |name: &str| measured.settings.get(name);
     let standing = |name: &str| now(name).and_then(|text| text.parse().ok());
     let workload = args.workload.unwrap_or(Workload::Mixed);
-    let connections =
-        args.connections.map(small).or(connections_now(measured)).unwrap_or(workload.connections());
+    // 100 is what a server has that nobody configured; its clients count on it all the same.
+    let usual =
+        workload.connections().max(in_use.and_then(|seen| seen.number("max_connections")).unwrap_or(0));
+    let connections = args.connections.map(small).or(connections_now(measured)).unwrap_or(usual);
     let major = args.pg.map(small).or(measured.major).unwrap_or(DEFAULT_MAJOR);
     let hardware = measured.hardware.clone();
     let mut input = Input::new(hardware.ram, hardware.cpus, connections, workload, major);
     input.hardware = hardware;
+    input.given = in_use.map_or(Given::default(), |seen| seen.given(Given::default()));
     input.active = args.active.map(small);
     // Debian builds with both; a server that runs says what it knows.
     let knows =

@@ -17,6 +17,8 @@ pub struct Plan {
     pub tuning: Tuning,
     /// Settings that the inventory decides itself; they win.
     pub overrides: Vec<(String, String)>,
+    /// What is not as it was computed or asked for, and why.
+    pub notes: Vec<String>,
     /// A host that was reached over its connection.
     pub remote: Option<Remote>,
 }

@@ -122,6 +122,7 @@ mod tests {
             needs,
             tuning,
             overrides: Vec::new(),
+            notes: Vec::new(),
             remote: None,
         };
         let pools = PoolWish { reserved: 2, ..PoolWish::new(300, 20) }.plan().expect("fits");

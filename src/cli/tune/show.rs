@@ -45,7 +45,7 @@ pub fn tables(plans: &[Plan], all: bool, screen: &Screen) {
         if index > 0 {
             screen.line("");
         }
-        screen.line(&heading(plan));
+        wrap(&heading(plan), screen.width()).iter().for_each(|line| screen.line(line));
         table(plan, all, screen.width()).iter().for_each(|line| screen.line(line));
     }
     if plans.len() > 1 {
@@ -64,6 +64,7 @@ pub fn heading(plan: &Plan) -> String {
 fn data(format: TuneFormat, plans: &[Plan], pools: Option<&PoolPlan>) -> String {
     let one = |plan: &Plan| {
         let mut value = json!({ "input": plan.input, "tuning": plan.tuning, "now": plan.measured.settings,
+                "notes": plan.notes,
                 "set_by_the_inventory": plan.overrides.iter().cloned().collect::<std::collections::BTreeMap<_, _>>() });
         if let Some(pools) = pools {
             value["pgbouncer"] = json!(pools);
@@ -161,6 +162,11 @@ fn describe(target: &Plan) -> String {
     )
 }
 
+/// Columns that a reason takes at least to be read with ease.
+const LEAST_REASON: usize = 30;
+/// Columns that a value takes at most where reasons stand below: a longer one gets a line of its own.
+const MOST_VALUE: usize = 20;
+
 /// The settings that differ from what is in force (all of them where nothing is), the budget, and the way out.
 fn table(plan: &Plan, all: bool, width: usize) -> Vec<String> {
     let server = plan.runs();
@@ -180,14 +186,39 @@ fn table(plan: &Plan, all: bool, width: usize) -> Vec<String> {
         .iter()
         .map(|column| rows.iter().map(|(cells, _)| cells[*column].chars().count()).max().unwrap_or(0))
         .collect();
-    let indent = 2 + widths.iter().map(|width| width + 2).sum::<usize>();
+    let beside = 2 + widths.iter().map(|width| width + 2).sum::<usize>();
+    // Where a column of reasons would be too narrow to read, each stands below its setting.
+    let below = width < beside + LEAST_REASON;
+    let indent = if below { 6 } else { beside };
+    let widths: Vec<usize> = match below {
+        true => widths
+            .iter()
+            .enumerate()
+            .map(|(at, width)| if at == 0 { *width } else { (*width).min(MOST_VALUE) })
+            .collect(),
+        false => widths,
+    };
     let mut lines = Vec::new();
-    for (cells, why) in &rows {
+    for (index, (cells, why)) in rows.iter().enumerate() {
         let mut line = String::from("  ");
         for (column, cell_width) in columns.iter().zip(&widths) {
             line += &format!("{:<cell_width$}  ", cells[*column]);
         }
-        for (index, part) in wrap(why, width.saturating_sub(indent).max(30)).iter().enumerate() {
+        if below {
+            if line.trim_end().chars().count() > width {
+                let [name, rest @ ..] = cells;
+                let rest: Vec<&str> =
+                    rest.iter().map(String::as_str).filter(|cell| !cell.is_empty()).collect();
+                lines.push(format!("  {name}"));
+                line = format!("{}{}", " ".repeat(indent), rest.join("  "));
+            }
+            lines.push(line.trim_end().to_owned());
+            if index == 0 {
+                continue;
+            }
+            line = " ".repeat(indent);
+        }
+        for (index, part) in wrap(why, width.saturating_sub(indent)).iter().enumerate() {
             if index > 0 {
                 line = " ".repeat(indent);
             }
@@ -199,9 +230,29 @@ fn table(plan: &Plan, all: bool, width: usize) -> Vec<String> {
     } else if right > 0 && !all {
         lines.push(format!("  ({right} more are right as they are; `--all` shows them)"));
     }
-    lines.push(plan.tuning.budget.bar());
+    lines.extend(bar(&plan.tuning.budget.bar(), width));
+    for note in &plan.notes {
+        lines.extend(wrap(&format!("Note: {note}."), width));
+    }
     if let Some(way) = &plan.tuning.way_out {
-        lines.push(format!("Way out: {way}."));
+        lines.extend(wrap(&format!("Way out: {way}."), width));
+    }
+    lines
+}
+
+/// The budget's bar, broken between its parts where it is wider than the terminal.
+fn bar(text: &str, width: usize) -> Vec<String> {
+    let indent = text.chars().take_while(|c| *c != '|').count();
+    let mut lines = vec![String::new()];
+    for part in text.split_inclusive('|') {
+        let length = part.chars().count();
+        let full = |line: &String| line.chars().count() > indent && line.chars().count() + length > width;
+        if lines.last().is_some_and(full) {
+            lines.push(" ".repeat(indent) + "|");
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push_str(part);
+        }
     }
     lines
 }
@@ -237,7 +288,16 @@ mod tests {
             settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let needs = ClusterNeeds::of([&input], &[]);
         let tuning = decide(&input, &needs).expect("fits");
-        Plan { host: String::new(), measured, input, needs, tuning, overrides: Vec::new(), remote: None }
+        Plan {
+            host: String::new(),
+            measured,
+            input,
+            needs,
+            tuning,
+            overrides: Vec::new(),
+            notes: Vec::new(),
+            remote: None,
+        }
     }
 
     #[test]
@@ -251,11 +311,23 @@ mod tests {
             "{buffers}"
         );
         assert!(!lines.iter().any(|line| line.starts_with("  max_connections")));
-        assert!(lines.iter().all(|line| line.starts_with("memory")
-            || line.starts_with("Way")
-            || line.chars().count() <= 120));
+        assert!(lines.iter().all(|line| line.chars().count() <= 120));
         let all = table(&plan, true, 120);
         assert!(all.iter().any(|line| line.starts_with("  max_connections") && line.contains(" -  ")));
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        let mut plan = small_host(&[("shared_buffers", "128MB")]);
+        plan.notes = vec!["`max_locks_per_transaction` stays 512, not 64: it is set in /etc/postgresql/15/main/conf.d/10-app.conf".to_owned()];
+        for width in [80, 100, 120, 200] {
+            let lines = table(&plan, true, width);
+            let wide: Vec<&String> = lines.iter().filter(|line| line.chars().count() > width).collect();
+            assert!(wide.is_empty(), "{width}: {wide:#?}");
+        }
+        let narrow = table(&plan, true, 80);
+        let at = narrow.iter().position(|line| line.starts_with("  shared_buffers ")).expect("a row");
+        assert_eq!(narrow[at + 1], "      a quarter of 8 GB RAM");
     }
 
     #[test]

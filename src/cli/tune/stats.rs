@@ -1,9 +1,10 @@
 //! `--from-stats`: one script asks a server for its counters, on every version that is known.
 
 use super::plan::Plan;
+use crate::cluster::tune::in_use;
 use crate::console::Screen;
 use crate::shell::Ask;
-use crate::tuner::{Observed, Verdict, adjust};
+use crate::tuner::{InUse, Observed, Verdict, adjust};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 
@@ -51,15 +52,29 @@ pub fn ask() -> Ask {
 /// # Errors
 /// Nothing answers, or not to us.
 pub fn here() -> Result<Observed, String> {
+    let mut command = as_postgres(SCRIPT);
+    let output = command.output().map_err(|error| format!("cannot ask the server: {error}"))?;
+    Observed::parse(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| NO_SERVER.to_owned())
+}
+
+/// What the server of this machine has in use; `None` where none answers, or not to us.
+pub fn in_use_here() -> Option<InUse> {
+    let sql = "sql() { PGCONNECT_TIMEOUT=2 psql -XAtq -v ON_ERROR_STOP=1 -F \"$(printf '\\t')\" -d postgres \"$@\"; }\n";
+    let mut command = as_postgres(&(sql.to_owned() + in_use::SCRIPT));
+    let output = command.output().ok()?;
+    InUse::parse(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// A script as the server's own account, where we may be that.
+fn as_postgres(script: &str) -> std::process::Command {
     let mut command = std::process::Command::new("sh");
-    command.args(["-c", SCRIPT]).current_dir("/").stdin(std::process::Stdio::null());
+    command.args(["-c", script]).current_dir("/").stdin(std::process::Stdio::null());
     if let (true, Ok(owner)) =
         (rustix::process::geteuid().is_root(), std::fs::metadata("/var/lib/postgresql"))
     {
         command.uid(owner.uid()).gid(owner.gid()).env("HOME", "/");
     }
-    let output = command.output().map_err(|error| format!("cannot ask the server: {error}"))?;
-    Observed::parse(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| NO_SERVER.to_owned())
+    command
 }
 
 /// Why there are no counters.
