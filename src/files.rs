@@ -3,7 +3,7 @@
 use crate::diag::{FileId, SourceMap};
 use crate::plan::Sources;
 use crate::shell::{Masker, Secret};
-use crate::template::{FileText, Lookups, PasswordRequest};
+use crate::template::{FileText, Lookups, NOWHERE, PasswordRequest, alphabet, kept};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
@@ -267,10 +267,20 @@ fn holds(text: &str, secret: &str) -> bool {
 /// A password that was made before, or a new one: in a file that its owner alone can read, encrypted when there is
 /// a vault password.
 fn kept_password(disk: &Disk, request: &PasswordRequest) -> Result<Secret, String> {
-    let path = if request.path.starts_with('/') {
-        PathBuf::from(&request.path)
-    } else {
-        Path::new(&disk.keep_dir).join(&request.path)
+    let drawn = || random_text(request.length, &alphabet(&request.chars)).map(Secret::new);
+    if request.path == NOWHERE {
+        return drawn();
+    }
+    let path = match (request.path.strip_prefix("~/"), std::env::home_dir()) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => Path::new(&disk.keep_dir).join(&request.path),
+    };
+    let plain = |text: &str| {
+        let password = kept(text).map(Secret::new);
+        password.ok_or_else(|| {
+            let path = path.display();
+            format!("`{path}` is empty: put the password into it, or remove it to have a new one made")
+        })
     };
     let mut fresh = disk.fresh();
     // The same for everybody in this run, written or not.
@@ -278,10 +288,10 @@ fn kept_password(disk: &Disk, request: &PasswordRequest) -> Result<Secret, Strin
         return Ok(secret.clone());
     }
     match std::fs::read_to_string(&path) {
-        Ok(text) if text.starts_with("$ANSIBLE_VAULT;") => Sources::decrypt(disk, &text),
-        Ok(text) => Ok(Secret::new(text.trim_end_matches('\n'))),
+        Ok(text) if text.starts_with("$ANSIBLE_VAULT;") => plain(Sources::decrypt(disk, &text)?.expose()),
+        Ok(text) => plain(&text),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let password = Secret::new(random_text(request.length, &alphabet(&request.chars))?);
+            let password = drawn()?;
             let written = fresh.settled && disk.may_write;
             if written {
                 write_password(disk, &path, &password)?;
@@ -323,32 +333,12 @@ pub fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Letters and digits: nothing that a shell, a URL or a conninfo string would take for its own.
-fn alphabet(classes: &[String]) -> Vec<char> {
-    let letters = || ('a'..='z').chain('A'..='Z');
-    let mut chars: Vec<char> = Vec::new();
-    for class in classes {
-        match class.as_str() {
-            "ascii_letters" => chars.extend(letters()),
-            "ascii_lowercase" => chars.extend('a'..='z'),
-            "ascii_uppercase" => chars.extend('A'..='Z'),
-            "digits" => chars.extend('0'..='9'),
-            "hexdigits" => chars.extend(('0'..='9').chain('a'..='f')),
-            "punctuation" => chars.extend("!#%+,-./:=@_~".chars()),
-            other => chars.extend(other.chars()),
-        }
-    }
-    if chars.is_empty() {
-        chars.extend(letters().chain('0'..='9'));
-    }
-    chars.sort_unstable();
-    chars.dedup();
-    chars
-}
-
 /// Characters drawn without bias: bytes beyond the last whole multiple of the alphabet are drawn again.
 fn random_text(length: usize, alphabet: &[char]) -> Result<String, String> {
-    let limit = 256 - 256 % alphabet.len().clamp(1, 256);
+    if !(1..=256).contains(&alphabet.len()) {
+        return Err(format!("a password is made of 1 to 256 characters, not of {}", alphabet.len()));
+    }
+    let limit = 256 - 256 % alphabet.len();
     let mut text = String::new();
     while text.chars().count() < length {
         let mut bytes = [0u8; 64];
@@ -424,5 +414,23 @@ mod tests {
         assert!(!DiskLookups(Arc::new(later)).is_fresh(first.expose()), "it was known before");
         let mode = std::fs::metadata(dir.path().join("secrets/app")).expect("a file").mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_password_for_once_and_an_empty_file_is_none() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let keep = dir.path().display().to_string();
+        let disk = Disk::new(None, Masker::new(), &keep, &keep, true);
+        let of = |path: &str| {
+            let chars = vec!["ascii_letters".to_owned()];
+            kept_password(&disk, &PasswordRequest { path: path.to_owned(), length: 12, chars })
+        };
+        let (one, other) = (of(NOWHERE).expect("a password"), of(NOWHERE).expect("a password"));
+        assert_eq!((one.expose().len(), other.expose().len()), (12, 12));
+        assert_ne!(one.expose(), other.expose());
+        std::fs::write(dir.path().join("empty"), "\n").expect("a file");
+        assert!(of("empty").expect_err("no password").contains("is empty"));
+        std::fs::write(dir.path().join("of ansible"), "old one salt=abc\n").expect("a file");
+        assert_eq!(of("of ansible").expect("a password").expose(), "old one");
     }
 }

@@ -23,7 +23,8 @@ const ONLY: &[(&str, &[&str])] = &[
     ("tuner", &["diag"]),
     ("pki", &["diag"]),
     ("vault", &["diag", "shell"]),
-    ("modules", &["diag", "shell", "facts", "tuner", "pki", "vault"]),
+    // Of `playbook` only what roles declare: `validate_argument_spec` holds arguments against it.
+    ("modules", &["diag", "shell", "facts", "tuner", "pki", "vault", "playbook"]),
     ("cluster", &["diag", "shell", "facts", "tuner", "pki", "modules"]),
     ("transport", &["diag", "shell"]),
 ];

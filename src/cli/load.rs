@@ -135,7 +135,22 @@ fn read_inventory(
             (path.parent().map(Path::to_path_buf).unwrap_or_default(), vec![source.clone()])
         };
         for path in own {
+            if path == *source && is_secret_file(&path) {
+                let message = format!("`{path}` is no inventory: it lies in a folder of secrets");
+                diags.push(Diagnostic::error("private-file", message));
+                continue;
+            }
             match library.text(&path) {
+                Some(Ok((_, text)))
+                    if path != *source && inventory::is_secret(&path, &text, is_private_mode(&path)) =>
+                {
+                    library.masker().add(text.trim());
+                    let message =
+                        format!("`{path}` is not read as an inventory: it looks like a kept secret");
+                    diags.push(Diagnostic::warning("private-file", message).hint(
+                        "passwords belong into `secrets/`; an inventory of one host is named `NAME.ini`",
+                    ));
+                }
                 Some(Ok((file, _))) => found.push(InventorySource { file, kind: SourceKind::Auto }),
                 Some(Err(diagnostic)) => diags.push(diagnostic),
                 None => diags.push(
@@ -162,6 +177,19 @@ fn read_inventory(
 fn owned(layer: &inventory::Layer<'_>) -> Arc<Layer> {
     let vars = layer.vars.iter().map(|(name, node)| (name.clone(), Arc::new(node.clone())));
     Arc::new(Layer { vars: vars.collect() })
+}
+
+/// Whether a file that was named is one of a folder of secrets, and has no inventory's ending.
+fn is_secret_file(path: &str) -> bool {
+    let mut parts = path.rsplit('/');
+    let name = parts.next().unwrap_or(path);
+    !name.contains('.') && parts.next().is_some_and(|dir| inventory::is_private(&format!("{dir}/{name}")))
+}
+
+/// Whether nobody but its owner may read a file.
+fn is_private_mode(path: &str) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).is_ok_and(|file| file.mode() & 0o077 == 0)
 }
 
 /// `group_vars` and `host_vars` beside an inventory or a site.

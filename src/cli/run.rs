@@ -64,16 +64,17 @@ fn prepare_with(args: &RunArgs, texts: &[(&str, &str)], screen: &Screen) -> Resu
     let mut world = super::load::world(&args.inventory, Some(&args.site), !args.check);
     texts.iter().for_each(|(path, text)| world.library.hold(path, text));
     let tags = Tags::new(args.tags.clone(), args.skip_tags.clone());
-    let plays = world.site(&args.site, &tags, args.limit.as_deref());
+    let mut plays = world.site(&args.site, &tags, args.limit.as_deref());
     world.check_tags(&tags, &plays);
     let setups = world.setups(&args.connect, args.check);
     let hosts: Vec<String> = plays.iter().flat_map(|(_, hosts)| hosts.clone()).collect();
     world.check_lab(&hosts);
-    check(&mut world, &plays, &setups);
+    let open = check(&mut world, &plays, &setups);
     if world.show_findings(screen) {
         summary(&world, screen);
         return Err(exit::ERROR);
     }
+    plays.iter_mut().for_each(|(plan, _)| *plan = Arc::new(plan.without_settled(&open)));
     if args.list_hosts {
         list_hosts(&plays, screen);
         return Ok(Prepared::Listed);
@@ -119,25 +120,27 @@ pub fn counted(count: usize, word: &str) -> String {
 }
 
 /// Everything that can be found wrong without a host, for every host, in order of place. What only follows from
-/// another fault is left out.
+/// another fault is left out. The result names the steps that check a role's arguments and must do so at run time.
 pub fn check(
     world: &mut World,
     plays: &[(Arc<PlayPlan>, Vec<String>)],
     setups: &HashMap<String, engine::HostSetup>,
-) {
+) -> BTreeSet<usize> {
     let echo = Echo::of(&world.diags, &world.library);
-    let found = lint(world, plays, setups);
+    let (found, open) = lint(world, plays, setups);
     world.diags.extend(found);
     world.diags.retain(|diagnostic| !echo.drowns(diagnostic));
     world.diags.sort_by_key(|diagnostic| diagnostic.span);
+    open
 }
 
 fn lint(
     world: &World,
     plays: &[(Arc<PlayPlan>, Vec<String>)],
     setups: &HashMap<String, engine::HostSetup>,
-) -> Vec<Diagnostic> {
+) -> (Vec<Diagnostic>, BTreeSet<usize>) {
     let mut found: Vec<(String, Vec<Diagnostic>)> = Vec::new();
+    let mut open = BTreeSet::new();
     let mut later: HashMap<String, BTreeSet<String>> = HashMap::new();
     for (plan, hosts) in plays {
         found.push((String::new(), lint_handlers(plan)));
@@ -147,8 +150,15 @@ fn lint(
             let binder =
                 Binder { library: &world.library, templates: &world.templates, site_dir: &world.site_dir };
             let known = later.get(name).cloned().unwrap_or_default();
-            let mut host = HostLint { binder, scope: setup.scope.clone(), later: known };
+            let mut host = HostLint {
+                binder,
+                scope: setup.scope.clone(),
+                later: known,
+                open: BTreeSet::new(),
+                misused: BTreeSet::new(),
+            };
             found.push((name.clone(), lint_host(plan, &mut host)));
+            open.append(&mut host.open);
             later.insert(name.clone(), host.later);
         }
         // What is handed over to another host is known there from now on.
@@ -157,7 +167,7 @@ fn lint(
             later.entry(name.clone()).or_default().extend(handed.iter().cloned());
         }
     }
-    merge(found)
+    (merge(found), open)
 }
 
 /// Names that tasks with `delegate_facts` set on other hosts.

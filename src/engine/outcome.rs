@@ -7,7 +7,7 @@ use super::shared::Shared;
 use super::unit::{Unit, truth};
 use crate::diag::Diagnostic;
 use crate::modules::{Call, Change, Nature};
-use crate::plan::{HostScope, Landing, Step, addressed, framed};
+use crate::plan::{HostScope, Landing, Step, addressed, framed, of_item};
 use crate::shell::{Action, CHANGED_MEANWHILE, Output, Over};
 use crate::yaml::Node;
 use serde_json::{Map, Value, json};
@@ -376,7 +376,13 @@ impl Host {
         if outcome.failed && ignored {
             status = Status::Ignored;
         }
-        outcome.diagnostic = outcome.diagnostic.take().map(|diagnostic| diagnostic.host(self.name.clone()));
+        outcome.diagnostic = outcome.diagnostic.take().map(|diagnostic| {
+            let diagnostic = diagnostic.host(self.name.clone());
+            match unit.item.as_ref().filter(|_| !unit.no_log) {
+                Some(item) => of_item(diagnostic, &item.label),
+                None => diagnostic,
+            }
+        });
         self.last = Some(unit.at.clone());
         let flow = match status {
             Status::Failed => self.failure(shared, unit, &outcome, &mut status),

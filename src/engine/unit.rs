@@ -5,7 +5,8 @@ use super::shared::Shared;
 use crate::diag::Diagnostic;
 use crate::modules::Call;
 use crate::plan::{
-    Barrier, Binder, Brought, Crossing, Cursor, HostScope, Next, Record, Step, Values, framed, item_scopes,
+    Barrier, Binder, Brought, Crossing, Cursor, HostScope, Next, Record, Step, Values, framed, item_label,
+    item_scopes,
 };
 use crate::playbook::Meta;
 use crate::shell::{Action, Ask};
@@ -424,12 +425,7 @@ impl Host {
     }
 
     pub(super) fn label(&self, shared: &Shared, step: &Step, value: &Value, scope: &HostScope) -> String {
-        let label = step.keywords.r#loop.as_ref().and_then(|repeat| repeat.label.as_ref());
-        let rendered = label.and_then(|label| shared.templates.render_value(label, &scope.shared()).ok());
-        match rendered.as_ref().unwrap_or(value) {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        }
+        item_label(&shared.templates, step, value, scope)
     }
 }
 

@@ -8,8 +8,10 @@ const IGNORED: &[&str] =
 /// Endings of vars files, in the order in which they are looked for.
 const ENDINGS: &[&str] = &["", ".yml", ".yaml", ".json"];
 
-/// Folder that made passwords are kept in: no inventory.
-const SECRETS: &str = "secrets/";
+/// Folders that hold no inventory: passwords that were made, and a certificate authority.
+const PRIVATE: &[&str] = &["secrets", "pki"];
+/// Folders that are read in another way.
+const OTHERWISE: &[&str] = &["group_vars", "host_vars", "vars_plugins"];
 
 /// What to read of a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,8 +47,7 @@ pub struct Shadowed {
 /// For an inventory that is a single file, and for a playbook, pass the files of its folder and use
 /// [`Layout::vars`] only.
 pub fn layout(files: &[String]) -> Layout {
-    let mut files: Vec<&str> =
-        files.iter().map(String::as_str).filter(|path| !path.starts_with(SECRETS)).collect();
+    let mut files: Vec<&str> = files.iter().map(String::as_str).filter(|path| !is_private(path)).collect();
     files.sort_by(|a, b| a.split('/').cmp(b.split('/')));
     let mut layout = Layout {
         sources: files.iter().filter(|path| is_source(path)).map(|path| (*path).to_owned()).collect(),
@@ -87,11 +88,28 @@ pub fn layout(files: &[String]) -> Layout {
     layout
 }
 
+/// Whether it lies in a folder of secrets, at any depth: nothing of it may be read as anything else.
+pub fn is_private(path: &str) -> bool {
+    let mut parts = path.split('/');
+    parts.next_back();
+    parts.any(|part| PRIVATE.contains(&part))
+}
+
+/// Whether a file is a secret that lies among inventories, and not to be read as one: a private key, or what a kept
+/// password looks like, which is a file without an ending and of one line that sets nothing. `alone` is whether its owner
+/// alone may read it.
+pub fn is_secret(path: &str, text: &str, alone: bool) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let text = text.trim();
+    let sets = text.contains(char::is_whitespace) && text.contains('=');
+    text.starts_with("-----BEGIN ")
+        || alone && !name.contains('.') && !text.is_empty() && !text.contains('\n') && !sets
+}
+
 fn is_source(path: &str) -> bool {
     let mut parts = path.split('/');
     let Some(name) = parts.next_back() else { return false };
-    let folder_is_read =
-        |part: &str| !part.starts_with('.') && !["group_vars", "host_vars", "vars_plugins"].contains(&part);
+    let folder_is_read = |part: &str| !part.starts_with('.') && !OTHERWISE.contains(&part);
     parts.all(folder_is_read)
         && !name.starts_with('.')
         && !IGNORED.iter().any(|ending| name.ends_with(ending))
@@ -122,6 +140,9 @@ mod tests {
             ".hidden",
             "README.md",
             "sub/more.yml",
+            "secrets/app",
+            "sub/secrets/x/web",
+            "pki/ca.key",
             "group_vars/all/b.yml",
             "group_vars/all/a.yml",
             "group_vars/all/notes.txt",
@@ -156,5 +177,17 @@ mod tests {
             shadowed,
             ["group_vars/all.yml by group_vars/all", "group_vars/web.yml by group_vars/web"]
         );
+    }
+
+    #[test]
+    fn one_line_that_only_its_owner_reads_is_a_password() {
+        assert!(is_secret("inventory/evil", "Xy7pQ\n", true));
+        assert!(is_secret("inventory/evil", "correct horse battery\n", true));
+        assert!(is_secret("inventory/evil", "a=b\n", true));
+        assert!(is_secret("inventory/id", "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n", false));
+        assert!(!is_secret("inventory/hosts", "web1\n", false));
+        assert!(!is_secret("inventory/hosts", "web1 ansible_host=198.18.0.1\n", true));
+        assert!(!is_secret("inventory/hosts", "web1\nweb2\n", true));
+        assert!(!is_secret("inventory/hosts.ini", "web1\n", true));
     }
 }

@@ -21,7 +21,7 @@ pub use build::{InventorySource, SourceKind};
 pub use connection::{Connection, ConnectionKind};
 pub use group::Group;
 pub use host::Host;
-pub use layout::{Layout, Shadowed, VarsPath, layout};
+pub use layout::{Layout, Shadowed, VarsPath, is_private, is_secret, layout};
 pub use pattern::list_files;
 pub use vars::{Beside, Layer, LayerName, Owner, Vars, VarsFile};
 

@@ -77,6 +77,7 @@ mod ufw;
 mod ufw_guard;
 mod ufw_rule;
 mod user;
+mod validate_argument_spec;
 mod wait_for;
 mod words;
 
@@ -391,6 +392,7 @@ pub static MODULES: &[&dyn AnyModule] = table![
     tls_key::TlsKey,
     ufw::Ufw,
     user::User,
+    validate_argument_spec::ValidateArgumentSpec,
     wait_for::WaitFor,
 ];
 

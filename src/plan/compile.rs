@@ -5,10 +5,11 @@ use super::inherit::inherit;
 use super::library::Library;
 use super::program::{Barrier, Layer, Layers, Op, Program, Role, Step, StepCall};
 use super::reads::Crossing;
+use super::role_args::Inputs;
 use super::select::Tags;
 use crate::diag::{Diagnostic, Frame, Span, Spanned, did_you_mean};
 use crate::playbook::{
-    Action, ArgumentSpec, Block, Include, IncludeKind, Item, Keywords, Meta, Play, RoleCall, RoleMeta, Task,
+    Action, Block, EntryPoint, Include, IncludeKind, Item, Keywords, Meta, Play, RoleCall, RoleMeta, Task,
     decode_defaults, decode_meta, decode_role_tasks,
 };
 use crate::yaml::{Entry, Kind, Node};
@@ -23,7 +24,7 @@ const DEEPEST: usize = 40;
 const MOST_EXPOSED: usize = 1000;
 
 /// What a play was compiled to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PlayPlan {
     /// The play as decoded.
     pub play: Play,
@@ -37,8 +38,22 @@ pub struct PlayPlan {
     pub layers: Arc<Layers>,
     /// Every tag that some task has, chosen or not.
     pub tags: BTreeSet<String>,
-    /// Declared inputs of the roles, to be held against every host's variables.
-    pub inputs: Vec<(Arc<Role>, Span, Arc<Layers>, Vec<ArgumentSpec>)>,
+}
+
+impl PlayPlan {
+    /// Without the steps that check a role's arguments, but for those that only the run can make.
+    pub fn without_settled(&self, open: &BTreeSet<usize>) -> Self {
+        Self { program: Arc::new(self.program.without(&self.settled(open))), ..self.clone() }
+    }
+
+    /// Those steps.
+    pub fn settled(&self, open: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let settled = self.program.ops.iter().filter_map(|op| match op {
+            Op::Step(step) if step.inputs.is_some() && !open.contains(&step.id) => Some(step.id),
+            _ => None,
+        });
+        settled.collect()
+    }
 }
 
 /// A handler: a name to notify, topics it listens to, and what it does.
@@ -94,7 +109,6 @@ pub struct Compiler<'a> {
     diags: RefCell<Vec<Diagnostic>>,
     next_id: Cell<usize>,
     handlers: RefCell<Vec<Arc<Handler>>>,
-    inputs: RefCell<Vec<(Arc<Role>, Span, Arc<Layers>, Vec<ArgumentSpec>)>>,
     done_roles: RefCell<Vec<(String, String)>>,
     seen_tags: RefCell<BTreeSet<String>>,
 }
@@ -117,7 +131,6 @@ impl<'a> Compiler<'a> {
             diags: RefCell::default(),
             next_id: Cell::new(first_id),
             handlers: RefCell::default(),
-            inputs: RefCell::default(),
             done_roles: RefCell::default(),
             seen_tags: RefCell::default(),
         }
@@ -136,7 +149,6 @@ impl<'a> Compiler<'a> {
     /// Compiles one play.
     pub fn play(&self, play: &Play) -> PlayPlan {
         self.handlers.take();
-        self.inputs.take();
         self.done_roles.take();
         self.seen_tags.take();
         let mut layers = Layers { play: self.play_layers(play), ..Layers::default() };
@@ -170,7 +182,6 @@ impl<'a> Compiler<'a> {
             steps: self.next_id.get(),
             layers: Arc::new(around.layers),
             tags: self.seen_tags.take(),
-            inputs: self.inputs.take(),
         }
     }
 
@@ -378,12 +389,24 @@ impl<'a> Compiler<'a> {
         args: Vec<super::program::Argument>,
         around: &Around,
     ) -> Arc<Step> {
+        self.bare_step((task.span, task.name.clone()), call, args, around, None)
+    }
+
+    /// A step that stands at a place, under a name.
+    fn bare_step(
+        &self,
+        (span, name): (Span, Option<Node>),
+        call: StepCall,
+        args: Vec<super::program::Argument>,
+        around: &Around,
+        inputs: Option<Arc<Inputs>>,
+    ) -> Arc<Step> {
         let id = self.next_id.get();
         self.next_id.set(id + 1);
         let mut step = Step {
             id,
-            span: task.span,
-            name: task.name.clone(),
+            span,
+            name,
             call,
             args,
             keywords: around.keywords.clone(),
@@ -393,6 +416,7 @@ impl<'a> Compiler<'a> {
             barrier: Barrier::None,
             crossing: Crossing::Nothing,
             dir: around.dir.clone(),
+            inputs,
         };
         step.barrier = super::barrier::of(&step);
         Arc::new(step)
@@ -602,15 +626,12 @@ impl<'a> Compiler<'a> {
                 }
             }
             inner.dependents.clear();
-            if !files.meta.arguments.is_empty() {
-                let layers = Arc::new(inner.layers.clone());
-                self.inputs.borrow_mut().push((
-                    Arc::clone(&files.role),
-                    name.span,
-                    layers,
-                    files.meta.arguments.clone(),
-                ));
-            }
+        }
+        // As Ansible: the entry point is the file of tasks, and its arguments are checked before the first of them.
+        let point =
+            tasks_from.map_or("main", |from| from.node.trim_end_matches(".yml").trim_end_matches(".yaml"));
+        if let Some(entry) = files.meta.entry_points.iter().find(|entry| entry.name == point) {
+            program.ops.extend(self.input_check(entry, name, &inner).map(Op::Step));
         }
         let part = tasks_from.map_or("main", |from| from.node.as_str());
         match self.role_file(&path, "tasks", part) {
@@ -634,6 +655,26 @@ impl<'a> Compiler<'a> {
             inner.dir = format!("{path}/handlers");
             self.add_handlers(&items, &inner);
         }
+    }
+
+    /// The step that checks a role's arguments.
+    fn input_check(&self, entry: &EntryPoint, name: &Spanned<String>, around: &Around) -> Option<Arc<Step>> {
+        let module = crate::modules::find("validate_argument_spec")?;
+        let mut around = around.clone();
+        around.keywords.tags.push(Spanned::new("always".to_owned(), name.span));
+        if !self.tags.selects(&around.keywords.tags) {
+            return None;
+        }
+        let role = around.role.as_ref().map(|role| role.name.clone()).unwrap_or_default();
+        let inputs = Arc::new(Inputs { role, called: name.span, entry: entry.clone() });
+        let title = Node::new(Kind::Unsafe("arguments".to_owned()), name.span);
+        Some(self.bare_step(
+            (name.span, Some(title)),
+            StepCall::Module(module),
+            inputs.arguments(),
+            &around,
+            Some(Arc::clone(&inputs)),
+        ))
     }
 
     fn role_file(&self, path: &str, part: &str, name: &str) -> Option<String> {
@@ -662,8 +703,9 @@ impl<'a> Compiler<'a> {
         let mut meta = read("meta", "main")
             .map(|node| decode_meta(&node, &mut self.diags.borrow_mut()))
             .unwrap_or_default();
+        // As Ansible: a file of its own takes the place of what `meta/main.yml` says.
         if let Some(node) = read("meta", "argument_specs") {
-            meta.arguments.extend(decode_meta(&node, &mut self.diags.borrow_mut()).arguments);
+            meta.entry_points = decode_meta(&node, &mut self.diags.borrow_mut()).entry_points;
         }
         let role = Arc::new(Role { name: name.to_owned(), path: path.to_owned() });
         RoleFiles { role, meta, defaults: layer("defaults"), vars: layer("vars") }
@@ -709,7 +751,6 @@ impl<'a> Compiler<'a> {
             diags: RefCell::default(),
             next_id: self.next_id.clone(),
             handlers: RefCell::default(),
-            inputs: RefCell::default(),
             done_roles: RefCell::default(),
             seen_tags: RefCell::default(),
         }

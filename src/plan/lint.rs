@@ -8,6 +8,7 @@ use super::bind::{Binder, framed};
 use super::compile::PlayPlan;
 use super::program::{Op, Step, StepCall};
 use super::reads::{Brought, add_words, words_of};
+use super::role_args::lint_inputs;
 use super::scope::{HostScope, Values};
 use crate::diag::{Diagnostic, did_you_mean};
 use crate::playbook::LoopSource;
@@ -25,6 +26,10 @@ pub struct HostLint<'a> {
     pub scope: HostScope,
     /// Names that become known at run time: facts, registered results, `set_fact`.
     pub later: BTreeSet<String>,
+    /// Steps that check a role's arguments and could not be made here: the run has to.
+    pub open: BTreeSet<usize>,
+    /// Folders of roles that are given something wrong: what follows in their tasks is an echo.
+    pub misused: BTreeSet<String>,
 }
 
 /// Names that only the run can know, whatever the play.
@@ -42,14 +47,10 @@ pub fn lint_host(plan: &PlayPlan, host: &mut HostLint<'_>) -> Vec<Diagnostic> {
         }
     }
     let dynamic = all.iter().any(|op| matches!(op, Op::Include(_)));
-    for (role, span, layers, inputs) in &plan.inputs {
-        let scope = host.scope.for_layers(layers);
-        for input in inputs {
-            diags.extend(check_input(host, role.name.as_str(), *span, &scope, input));
-        }
-    }
+    let left_out = left_out(&plan.program.ops, host);
     for op in all {
         match op {
+            Op::Step(step) if step.inputs.is_some() && left_out.contains(&step.id) => {}
             Op::Step(step) => lint_step(step, host, dynamic, &mut diags),
             Op::Guard { step, .. } | Op::Include(step) | Op::Meta { step, .. } => {
                 let scope = host.scope.for_layers(&step.layers);
@@ -59,6 +60,26 @@ pub fn lint_host(plan: &PlayPlan, host: &mut HostLint<'_>) -> Vec<Diagnostic> {
         }
     }
     diags
+}
+
+/// Steps behind an include whose condition does not hold, or is not known yet. Those that check a role's arguments are
+/// left to the run then.
+fn left_out(ops: &[Op], host: &mut HostLint<'_>) -> BTreeSet<usize> {
+    let mut found = BTreeSet::new();
+    for (at, op) in ops.iter().enumerate() {
+        let Op::Guard { step, to } = op else { continue };
+        let scope = host.scope.for_layers(&step.layers);
+        let later = depends_on_later(condition_mentions(step), step, host, &scope);
+        let shared = scope.shared();
+        let holds = |when: &Node| host.binder.templates.condition(when, &shared).is_ok_and(|holds| holds);
+        if !later && step.keywords.when.iter().all(holds) {
+            continue;
+        }
+        let behind = ops.iter().take(*to).skip(at).filter_map(step_of).map(|step| step.id);
+        found.extend(behind);
+    }
+    host.open.extend(found.iter().copied());
+    found
 }
 
 fn step_of(op: &Op) -> Option<&Arc<Step>> {
@@ -73,7 +94,7 @@ fn registers(step: &Step) -> Vec<String> {
     Brought::by(step).names().map(str::to_owned).collect()
 }
 
-fn lint_step(step: &Arc<Step>, host: &HostLint<'_>, dynamic: bool, diags: &mut Vec<Diagnostic>) {
+fn lint_step(step: &Arc<Step>, host: &mut HostLint<'_>, dynamic: bool, diags: &mut Vec<Diagnostic>) {
     let scope = host.scope.for_layers(&step.layers);
     let before = diags.len();
     names_of_conditions(step, host, &scope, dynamic, diags);
@@ -87,6 +108,7 @@ fn lint_step(step: &Arc<Step>, host: &HostLint<'_>, dynamic: bool, diags: &mut V
         return;
     }
     if depends_on_later(condition_mentions(step), step, host, &scope) {
+        host.open.insert(step.id);
         return;
     }
     let shared = scope.shared();
@@ -96,6 +118,12 @@ fn lint_step(step: &Arc<Step>, host: &HostLint<'_>, dynamic: bool, diags: &mut V
             Ok(false) => return,
             Err(diagnostic) => return diags.push(framed(step, diagnostic)),
         }
+    }
+    if step.inputs.is_some() {
+        return check_inputs(step, host, &scope, diags);
+    }
+    if step.role.as_ref().is_some_and(|role| host.misused.contains(&role.path)) {
+        return;
     }
     if depends_on_later(argument_mentions(step), step, host, &scope) {
         return;
@@ -110,11 +138,10 @@ fn bind_all(step: &Arc<Step>, host: &HostLint<'_>, scope: &HostScope, diags: &mu
         return;
     }
     let scopes = match item_scopes(host.binder.templates, step, scope) {
-        Ok(items) => items.into_iter().map(|(_, scope)| scope).collect(),
+        Ok(items) => items,
         Err(diagnostic) => return diags.push(framed(step, diagnostic)),
     };
-    let scopes: Vec<HostScope> = scopes;
-    for scope in scopes {
+    for (item, scope) in scopes {
         let shared = scope.shared();
         // An item's own condition may still leave it out.
         if step.keywords.r#loop.is_some() {
@@ -130,7 +157,13 @@ fn bind_all(step: &Arc<Step>, host: &HostLint<'_>, scope: &HostScope, diags: &mu
         let mut context = Map::new();
         context.insert("check_mode".to_owned(), Value::Bool(false));
         if let Err(found) = host.binder.bind(step, &shared, context) {
-            diags.extend(found.into_iter().filter(|diagnostic| !waits(diagnostic, host)));
+            let item = item.filter(|_| step.keywords.no_log.is_none());
+            let label = item.map(|item| item_label(host.binder.templates, step, &item, &scope));
+            let named = |diagnostic: Diagnostic| match &label {
+                Some(label) => of_item(diagnostic, label),
+                None => diagnostic,
+            };
+            diags.extend(found.into_iter().filter(|diagnostic| !waits(diagnostic, host)).map(named));
         }
     }
 }
@@ -184,6 +217,26 @@ pub fn item_scopes(
         (Some(item), scope.with_loop(outer))
     });
     Ok(scoped.collect())
+}
+
+/// What an item of a loop is called: its `label`, else the item itself.
+pub fn item_label(templates: &Templates, step: &Step, item: &Value, scope: &HostScope) -> String {
+    let label = step.keywords.r#loop.as_ref().and_then(|repeat| repeat.label.as_ref());
+    let rendered = label.and_then(|label| templates.render_value(label, &scope.shared()).ok());
+    match rendered.as_ref().unwrap_or(item) {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// A fault of one item says of which.
+pub fn of_item(mut diagnostic: Diagnostic, label: &str) -> Diagnostic {
+    /// More of an item without a label tells nobody anything.
+    const LONGEST: usize = 80;
+    let short: String = label.chars().take(LONGEST).collect();
+    let more = if short.len() < label.len() { "..." } else { "" };
+    diagnostic.notes.insert(0, format!("the item is `{short}{more}`"));
+    diagnostic
 }
 
 fn type_name(value: &Value) -> &'static str {
@@ -273,74 +326,25 @@ fn names(
     }
 }
 
-fn check_input(
-    host: &HostLint<'_>,
-    role: &str,
-    called: crate::diag::Span,
-    scope: &HostScope,
-    input: &crate::playbook::ArgumentSpec,
-) -> Option<Diagnostic> {
-    let name = input.name.node.as_str();
-    let Some(found) = scope.get(name) else {
-        if !input.required || is_later(name, host) {
-            return None;
-        }
-        let message = format!("role `{role}` needs the variable `{name}`, which nothing defines");
-        let hint = if input.description.is_empty() {
-            "set it in group_vars".to_owned()
-        } else {
-            format!("it is: {}", input.description)
-        };
-        return Some(Diagnostic::error("missing-input", message).at(called).hint(hint));
-    };
-    let mut words = BTreeSet::new();
-    if let Variable::Node(node) = &found {
+/// A role's arguments, as far as they are known; the run checks what is not.
+fn check_inputs(step: &Arc<Step>, host: &mut HostLint<'_>, scope: &HostScope, diags: &mut Vec<Diagnostic>) {
+    let Some(inputs) = &step.inputs else { return };
+    let later = |node: &Node| {
+        let mut words = BTreeSet::new();
         words_of(node, false, &mut words);
-        if words.iter().any(|word| is_later(word, host) || word == "lookup") {
-            return None;
-        }
-    }
-    let span = match &found {
-        Variable::Node(node) => node.span,
-        Variable::Value(_) => called,
+        // A password that nobody needs yet is not made, and no file is read that a task may write.
+        ["lookup", "query", "q"].iter().any(|word| words.contains(*word))
+            || depends_on_later(words, step, host, scope)
     };
-    let value = match &found {
-        Variable::Node(node) => match host.binder.templates.render_value(node, &scope.shared()) {
-            Ok(value) => value,
-            Err(diagnostic) => return Some(diagnostic),
-        },
-        Variable::Value(value) => (**value).clone(),
-    };
-    let fits = match input.kind.as_str() {
-        "bool" => {
-            value.is_boolean()
-                || value
-                    .as_str()
-                    .is_some_and(|text| ["yes", "no", "true", "false", "on", "off"].contains(&text))
-        }
-        "int" => value.is_i64() || value.as_str().is_some_and(|text| text.trim().parse::<i64>().is_ok()),
-        "float" => value.is_number(),
-        "list" => value.is_array(),
-        "dict" => value.is_object(),
-        "str" | "path" => !value.is_array() && !value.is_object(),
-        _ => true,
-    };
-    if !fits && !value.is_null() {
-        let message = format!("`{name}` of role `{role}` is {}, not {}", type_name(&value), input.kind);
-        return Some(
-            Diagnostic::error("wrong-type", message).at(span).frame(called, format!("role `{role}`, called")),
-        );
+    let later_name = |name: &str| is_later(name, host);
+    let before = diags.len();
+    let known = lint_inputs(inputs, step, host.binder.templates, scope, &later, &later_name, diags);
+    if !known {
+        host.open.insert(step.id);
     }
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    if !input.choices.is_empty() && !input.choices.contains(&text) && !value.is_array() && !value.is_null() {
-        let message = format!("`{name}` of role `{role}` is one of {}", input.choices.join(", "));
-        let mut diagnostic = Diagnostic::error("wrong-choice", message)
-            .at(span)
-            .frame(called, format!("role `{role}`, called"));
-        diagnostic.label = did_you_mean(&text, input.choices.iter().map(String::as_str));
-        return Some(diagnostic);
+    if diags.len() > before {
+        host.misused.extend(step.role.as_ref().map(|role| role.path.clone()));
     }
-    None
 }
 
 /// Notifications that no handler answers.

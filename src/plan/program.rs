@@ -5,11 +5,12 @@
 //! are known at run time stay an operation.
 
 use super::reads::Crossing;
+use super::role_args::Inputs;
 use crate::diag::{Frame, Span, Spanned};
 use crate::modules::{AnyModule, Brings};
 use crate::playbook::{IncludeKind, Keywords, Meta};
 use crate::yaml::Node;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The operations of a play, an include or a handler.
@@ -17,6 +18,26 @@ use std::sync::Arc;
 pub struct Program {
     /// In order.
     pub ops: Vec<Op>,
+}
+
+impl Program {
+    /// The same without the steps of these ids; jumps lead where they led.
+    pub fn without(&self, ids: &BTreeSet<usize>) -> Self {
+        let goes = |op: &Op| matches!(op, Op::Step(step) if ids.contains(&step.id));
+        // How many operations before an index stay; an index behind the last is one, too.
+        let mut stay = vec![0];
+        for op in &self.ops {
+            stay.push(stay.last().copied().unwrap_or_default() + usize::from(!goes(op)));
+        }
+        let at = |index: usize| stay.get(index).copied().unwrap_or(index);
+        let moved = |op: &Op| match op {
+            Op::Guard { step, to } => Op::Guard { step: Arc::clone(step), to: at(*to) },
+            Op::Enter { rescue, always } => Op::Enter { rescue: rescue.map(at), always: at(*always) },
+            Op::Leave { always } => Op::Leave { always: at(*always) },
+            other => other.clone(),
+        };
+        Self { ops: self.ops.iter().filter(|op| !goes(op)).map(moved).collect() }
+    }
 }
 
 /// One operation.
@@ -85,6 +106,8 @@ pub struct Step {
     pub crossing: Crossing,
     /// Folder of the file it stands in, for relative names.
     pub dir: String,
+    /// It checks a role's arguments against these.
+    pub inputs: Option<Arc<Inputs>>,
 }
 
 /// What a step calls.

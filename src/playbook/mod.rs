@@ -2,14 +2,18 @@
 //!
 //! A module call stays a name and a node here; `plan` binds it.
 
+mod argument_spec;
 mod decode;
 mod keywords;
 mod role;
+mod role_args;
 mod task;
 
+pub use argument_spec::{ArgumentKind, ArgumentSpec, EntryPoint, Options, options_of};
 pub use decode::decode_playbook;
 pub use keywords::{Keywords, Loop, LoopSource};
-pub use role::{ArgumentSpec, RoleCall, RoleMeta, decode_defaults, decode_meta, decode_role_tasks};
+pub use role::{RoleCall, RoleMeta, decode_defaults, decode_meta, decode_role_tasks};
+pub use role_args::{Given, Pair, Placed, Wrong, check as check_arguments};
 pub use task::{Action, Block, Include, IncludeKind, Item, Meta, Task, decode_items};
 
 use crate::diag::{Span, Spanned};

@@ -1,5 +1,6 @@
 //! Role calls, and the files that make a role.
 
+use super::argument_spec::{EntryPoint, decode_entry_points};
 use super::decode::unknown_key;
 use super::keywords::{Keywords, Place, known};
 use super::{Item, VarEntries, decode_items, variables, wrong_type};
@@ -24,25 +25,10 @@ pub struct RoleCall {
 pub struct RoleMeta {
     /// Roles that run before it.
     pub dependencies: Vec<RoleCall>,
-    /// Declared inputs of its `main` entry point.
-    pub arguments: Vec<ArgumentSpec>,
+    /// What its entry points declare to take.
+    pub entry_points: Vec<EntryPoint>,
     /// May run more than once in a play.
     pub allow_duplicates: bool,
-}
-
-/// One declared input of a role.
-#[derive(Debug, Clone)]
-pub struct ArgumentSpec {
-    /// The variable.
-    pub name: Spanned<String>,
-    /// `str`, `int`, `bool`, `list`, `dict`, `path`, `float`, `raw`.
-    pub kind: String,
-    /// Must be given.
-    pub required: bool,
-    /// Allowed values, as text.
-    pub choices: Vec<String>,
-    /// What it is for.
-    pub description: String,
 }
 
 /// The call of a role: a name, or a mapping with `role:`.
@@ -89,14 +75,7 @@ pub fn decode_meta(node: &Node, diags: &mut Vec<Diagnostic>) -> RoleMeta {
                 meta.dependencies = calls.iter().filter_map(|call| decode_role_call(call, diags)).collect();
             }
             "allow_duplicates" => meta.allow_duplicates = matches!(entry.value.kind, Kind::Bool(true)),
-            "argument_specs" => {
-                let options = entry.value.get("main").and_then(|main| main.get("options"));
-                let options = options.and_then(Node::as_map).unwrap_or_default();
-                meta.arguments = options
-                    .iter()
-                    .filter_map(|option| decode_argument(&option.key, &option.value, diags))
-                    .collect();
-            }
+            "argument_specs" => meta.entry_points = decode_entry_points(&entry.value, diags),
             "galaxy_info" | "collections" | "standalone" => {}
             other => {
                 let names =
@@ -106,43 +85,4 @@ pub fn decode_meta(node: &Node, diags: &mut Vec<Diagnostic>) -> RoleMeta {
         }
     }
     meta
-}
-
-fn decode_argument(key: &Node, node: &Node, diags: &mut Vec<Diagnostic>) -> Option<ArgumentSpec> {
-    const KINDS: &[&str] = &["str", "int", "bool", "list", "dict", "path", "float", "raw"];
-    let name = Spanned::new(key.as_str()?.to_owned(), key.span);
-    let kind = node.get("type").and_then(Node::as_str).unwrap_or("str").to_owned();
-    if !KINDS.contains(&kind.as_str()) {
-        let at = node.get("type").map_or(key.span, |node| node.span);
-        let message = format!("unknown type `{kind}` of the argument `{}`", name.node);
-        diags.push(
-            Diagnostic::error("unknown-type", message).at(at).hint(format!("types are {}", KINDS.join(", "))),
-        );
-    }
-    for entry in node.as_map().unwrap_or_default() {
-        let known =
-            ["type", "required", "choices", "description", "default", "elements", "options", "version_added"];
-        let text = entry.key.as_str().unwrap_or_default();
-        if !known.contains(&text) {
-            diags.push(unknown_key(&entry.key, text, "role argument", &known));
-        }
-    }
-    let description = match node.get("description").map(|node| (&node.kind, node)) {
-        Some((Kind::Seq(lines), _)) => lines.iter().filter_map(Node::as_str).collect::<Vec<_>>().join(" "),
-        Some((_, node)) => node.as_str().unwrap_or_default().to_owned(),
-        None => String::new(),
-    };
-    Some(ArgumentSpec {
-        name,
-        kind,
-        required: matches!(node.get("required").map(|node| &node.kind), Some(Kind::Bool(true))),
-        choices: node
-            .get("choices")
-            .and_then(Node::as_seq)
-            .unwrap_or_default()
-            .iter()
-            .filter_map(Node::scalar_text)
-            .collect(),
-        description,
-    })
 }

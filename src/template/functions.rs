@@ -2,7 +2,6 @@
 
 use super::filters::{Args, Refusal};
 use super::python;
-use super::scope::PasswordRequest;
 use super::session::{Handle, SESSION, Session};
 use super::{env, lazy};
 use minijinja::value::{Rest, Value, ValueKind, ValueOrKwargs};
@@ -198,11 +197,13 @@ fn found(session: &Arc<Session>, name: &str, args: &mut Args) -> Result<Vec<Json
             Ok(out)
         }
         "password" => {
-            let term = args.needed_text("term").map_err(refused)?;
-            let request = password_request(&term, args).map_err(refused)?;
-            let secret = lookups.password(session.from, &request).map_err(said)?;
-            session.world.masker.add(secret.expose());
-            Ok(vec![Json::from(secret.expose())])
+            let requests = super::password::requests(args).map_err(refused)?;
+            let made = requests.iter().map(|request| {
+                let secret = lookups.password(session.from, request).map_err(said)?;
+                session.world.masker.add(secret.expose());
+                Ok(Json::from(secret.expose()))
+            });
+            made.collect()
         }
         "dict" => {
             let mut out = Vec::new();
@@ -279,41 +280,6 @@ fn candidates(term: Json, out: &mut Vec<String>, skip: &mut bool) {
         }
         other => out.push(python::str(&other)),
     }
-}
-
-/// `path length=20 chars=ascii_letters,digits`.
-fn password_request(term: &str, args: &mut Args) -> Result<PasswordRequest, Refusal> {
-    let mut words = term.split_whitespace();
-    let path = words.next().ok_or("it needs a path")?.to_owned();
-    let mut request = PasswordRequest {
-        path,
-        length: 20,
-        chars: ["ascii_letters", "digits", ".,:-_"].map(str::to_owned).to_vec(),
-    };
-    for word in words {
-        match word.split_once('=') {
-            Some(("length", number)) => {
-                request.length = number.parse().map_err(|_| "`length` takes a number")?
-            }
-            Some(("chars", classes)) => request.chars = classes.split(',').map(str::to_owned).collect(),
-            Some((name, _)) => {
-                return Err(
-                    Refusal::new(format!("`{name}` is not supported")).hint("it takes length= and chars=")
-                );
-            }
-            None => return Err("options are written name=value".into()),
-        }
-    }
-    if let Some(length) = args.take_named("length").as_ref().and_then(super::filters::int_of) {
-        request.length = usize::try_from(length).map_err(|_| "`length` takes a number above 0")?;
-    }
-    if let Some(chars) = args.take_named("chars") {
-        request.chars = strings(chars);
-    }
-    if !(1..=4096).contains(&request.length) {
-        return Err("`length` is between 1 and 4096".into());
-    }
-    Ok(request)
 }
 
 /// `lookup('sequence', start=1, end=5, stride=2, format='host%02d')`, also written as one text.

@@ -4,6 +4,7 @@
 mod accounts;
 mod addresses;
 mod ahead;
+mod arguments;
 mod beforehand;
 mod failures;
 mod folder;
@@ -11,6 +12,7 @@ mod foresight;
 mod hosts;
 mod lists;
 mod missing;
+mod passwords;
 mod reference;
 mod runs;
 mod site;

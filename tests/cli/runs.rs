@@ -35,7 +35,7 @@ fn folder() -> Folder {
 }
 
 /// Without what differs from run to run: `1.2s` behind a task, where it took that long, and the time of all.
-fn untimed(shown: &str) -> String {
+pub fn untimed(shown: &str) -> String {
     let tenths = |word: &str| word.contains('.') && word.trim_end_matches('s').parse::<f64>().is_ok();
     let line = |line: &str| {
         let mut words: Vec<&str> = line.split(' ').collect();

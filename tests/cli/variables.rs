@@ -140,7 +140,7 @@ argument_specs:
     insta::assert_snapshot!(folder.run("run site.yaml -i inventory"), @"
     exit 1
     -- stderr
-    error: `db_port` of role `db` is a text, not int
+    error: `db_port` of role `db` is a text, not an int
      --> inventory:1:12
       |
     1 | h1 db_port=many db_kind=primry

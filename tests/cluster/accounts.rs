@@ -56,12 +56,20 @@ pub fn values_arrive_as_they_are(bench: &Bench) {
     let again = bench.run(&["-e", &vars]);
     again.code(0);
     assert!(ALL.iter().all(|host| again.stats(host)["changed"] == 0), "{}", again.stdout);
-    let statements = [
-        format!("DROP DATABASE \"{}\"", database.replace('"', "\"\"")),
-        format!("DROP ROLE \"{}\"", role.replace('"', "\"\"")),
-    ];
-    for statement in statements {
-        bench.sql(PRIMARY, &statement);
-    }
+    // What is absent goes, in an order in which it can: the database before its owner.
+    let absent = json!({
+        "postgresql_databases": [{"name": "app", "owner": "app"}, {"name": database, "state": "absent"}],
+        "postgresql_users": [{"name": "app"}, {"name": role, "state": "absent"}],
+        "postgresql_privileges": [
+            {"database": "app", "type": "database", "privs": "ALL", "roles": role, "state": "absent"},
+        ],
+    });
+    let absent = absent.to_string();
+    bench.run(&["-e", &absent]).code(0);
+    let left = "SELECT count(*) FROM pg_database FULL JOIN pg_roles ON false WHERE datname ~ 'dd' OR rolname ~ 'ird'";
+    assert_eq!(bench.sql(PRIMARY, left), "0");
+    let again = bench.run(&["-e", &absent]);
+    again.code(0);
+    assert!(ALL.iter().all(|host| again.stats(host)["changed"] == 0), "{}", again.stdout);
     bench.run(&[]).code(0);
 }
