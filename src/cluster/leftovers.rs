@@ -298,6 +298,10 @@ fn wanted(args: &Args) -> Wanted {
         for item in args.value(param).and_then(Value::as_array).into_iter().flatten() {
             let absent = item.get("state").and_then(Value::as_str) == Some("absent");
             let made = ((*kind).to_owned(), entry(kind, item));
+            // The record has a line for each.
+            if made.1.contains(char::is_control) {
+                continue;
+            }
             if absent {
                 wanted.absent.insert(made)
             } else {
@@ -371,7 +375,12 @@ fn named(kept: &BTreeSet<Made>, wanted: &Wanted, server: &Found) -> Vec<String> 
         };
         let what = item.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
         let blank = if what.is_empty() { "" } else { " " };
-        Some(format!("the inventory no longer names the {kind}{blank}{what}, which stays: `- {item}` in `{variable}` removes it"))
+        // Whether rights and extensions are still there, nobody asked.
+        let stands = match kind.as_str() {
+            "account" | "database" => "which stays",
+            _ => "which an earlier run gave",
+        };
+        Some(format!("the inventory no longer names the {kind}{blank}{what}, {stands}: `- {item}` in `{variable}` removes it"))
     })
     .collect()
 }
@@ -477,7 +486,7 @@ mod tests {
             [
                 "the inventory no longer names the account old, which stays: `- {\"name\":\"old\",\"state\":\"absent\"}` in `postgresql_users` removes it",
                 "the inventory no longer names the database olddb, which stays: `- {\"name\":\"olddb\",\"state\":\"absent\"}` in `postgresql_databases` removes it",
-                "the inventory no longer names the right, which stays: `- {\"database\":\"app\",\"privs\":\"SELECT\",\"roles\":\"old\",\"state\":\"absent\"}` in `postgresql_privileges` removes it",
+                "the inventory no longer names the right, which an earlier run gave: `- {\"database\":\"app\",\"privs\":\"SELECT\",\"roles\":\"old\",\"state\":\"absent\"}` in `postgresql_privileges` removes it",
                 "the slot pgd is of a host that left, and somebody reads from it: stop that standby, and it goes with the next run",
             ]
         );
