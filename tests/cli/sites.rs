@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 /// Sites that are tried by default: half a minute on a small machine.
-const SITES: u32 = 16;
+const SITES: u32 = 8;
 
 /// A step of a site.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +31,8 @@ struct Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    (0..SHAPES.len(), 0..3usize, 0..3usize, 0..WAYS.len(), 0..CONDITIONS.len())
+    // The first ones, which set and use variables, more often than the others.
+    (prop_oneof![0..7usize, 0..SHAPES.len()], 0..3usize, 0..3usize, 0..WAYS.len(), 0..CONDITIONS.len())
         .prop_map(|(shape, to, of, way, when)| Step { shape, to, of, way, when })
 }
 
@@ -342,9 +343,8 @@ fn outcome(folder: &Folder, options: &str) -> String {
         files(&folder.path(part), &mut text);
     }
     // When a file was written, and where the folder is, differ from run to run.
-    let times = |word: &str| word.contains("time\":");
     let text = text.replace(&root, "DIR").replace(folder.path("").to_str().unwrap_or_default(), "DIR/");
-    text.split(',').filter(|word| !times(word) && !word.contains("\"inode\"")).collect::<Vec<_>>().join(",")
+    text.split(',').filter(|word| !word.contains("mtime")).collect::<Vec<_>>().join(",")
 }
 
 fn files(dir: &Path, text: &mut String) {
@@ -378,9 +378,10 @@ proptest! {
     })]
 
     #[test]
-    fn reading_ahead_is_never_seen(steps in proptest::collection::vec(step(), 1..16)) {
+    fn reading_ahead_is_never_seen(steps in proptest::collection::vec(step(), 4..16)) {
         let (ahead, alone) = (site(&steps), site(&steps));
-        for (turn, check) in [("checking", "--check"), ("first", ""), ("second", "")] {
+        let turns = [("checking", "--check"), ("first", ""), ("second", "")];
+        for (turn, check) in turns.into_iter().skip(steps.len() % 2) {
             let (wide, narrow) = (outcome(&ahead, check), outcome(&alone, &format!("{check} --window 1")));
             if wide != narrow {
                 let differing = wide.lines().zip(narrow.lines()).find(|(a, b)| a != b);
