@@ -196,6 +196,89 @@ async fn over_a_jump_host_whose_key_is_checked_too() {
     );
 }
 
+/// Processes of an sshd that serve a connection.
+fn served(sshd: &Sshd) -> Vec<String> {
+    let path = format!("/proc/{0}/task/{0}/children", sshd.child.id());
+    std::fs::read_to_string(path).expect("it runs").split_whitespace().map(str::to_owned).collect()
+}
+
+async fn many(endpoints: Vec<Endpoint>) -> Vec<Session> {
+    let mut tasks = tokio::task::JoinSet::new();
+    for endpoint in endpoints {
+        tasks.spawn(async move { open(&endpoint).await });
+    }
+    tasks.join_all().await
+}
+
+/// An sshd drops logins at random once a few wait (`MaxStartups`): many names of one address get in all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_names_of_one_address_get_in() {
+    let sshd = Sshd::start_with("MaxStartups 2:100:2");
+    let names = (0..16).map(|number| Endpoint { name: format!("n{number}"), ..sshd.endpoint() });
+    assert_eq!(many(names.collect()).await.len(), 16);
+}
+
+/// One login to a jump host for all hosts behind it, and a configuration file (`-F`) that goes with every hop.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_behind_a_jump_host_share_the_way_to_it() {
+    let (jump, target) = (Sshd::start(), Sshd::start());
+    std::fs::copy(target.at("user.pub"), jump.at("authorized")).expect("copied");
+    let known = [&jump, &target].map(|sshd| std::fs::read_to_string(sshd.at("known")).expect("there"));
+    std::fs::write(jump.at("both"), known.concat()).expect("written");
+    let config = format!(
+        "Host bastion\n HostName 127.0.0.1\n Port {}\n User root\nHost behind*\n ProxyJump bastion\n HostName 127.0.0.1\n\
+         Host *\n IdentityFile {}\n",
+        jump.port,
+        target.at("user").display()
+    );
+    std::fs::write(jump.at("ssh_config"), config).expect("written");
+    let args = vec!["-F".to_owned(), jump.at("ssh_config").display().to_string()];
+    let behind = (0..8).map(|number| Endpoint {
+        name: format!("behind{number}"),
+        address: None,
+        keys: Vec::new(),
+        known_hosts: vec![jump.at("both")],
+        ssh_args: args.clone(),
+        ..target.endpoint()
+    });
+    let behind: Vec<Endpoint> = behind.collect();
+    let mut sessions = many(behind.clone()).await;
+    assert_eq!(served(&jump).len(), 1, "one login to the jump host");
+    for session in &mut sessions {
+        session.frame(&Frame::act([Action::sh("true")])).await.expect("it works");
+    }
+    // It lasts as long as one of them, and is made anew when it is gone.
+    sessions.truncate(1);
+    assert_eq!(served(&jump).len(), 1);
+    for process in served(&jump) {
+        assert!(Command::new("kill").args(["-KILL", &process]).status().expect("kill runs").success());
+    }
+    assert!(sessions[0].frame(&Frame::act([Action::sh("true")])).await.is_err());
+    open(&behind[0]).await.frame(&Frame::act([Action::sh("true")])).await.expect("a new way");
+}
+
+/// A host that falls silent is noticed within 10 seconds, and one that runs something long and quiet is left alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silence_is_told_from_quiet_work() {
+    let (frozen, quiet) = (Sshd::start(), Sshd::start());
+    let (mut lost, mut kept) = (open(&frozen.endpoint()).await, open(&quiet.endpoint()).await);
+    let idle = open(&quiet.endpoint()).await;
+    let served = served(&frozen);
+    let signal = |name: &str| {
+        assert!(Command::new("kill").arg(name).args(&served).status().expect("kill runs").success());
+    };
+    let works = tokio::spawn(async move { kept.frame(&Frame::act([Action::sh("sleep 14")])).await });
+    signal("-STOP");
+    let begun = Instant::now();
+    let reply = lost.frame(&Frame::act([Action::sh("true")])).await;
+    let took = begun.elapsed();
+    signal("-CONT");
+    assert!(matches!(&reply, Err(TransportError::Lost { .. })), "{reply:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(works.await.expect("no panic").is_ok(), "quiet work goes on");
+    idle.close().await;
+}
+
 /// `ansible_ssh_common_args` and its like: in process where that can be, by ssh itself where only that can.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn options_as_ssh_takes_them_count() {

@@ -52,7 +52,7 @@ fn converse_raw(shell: &[&str], frames: &[Frame]) -> (Vec<Vec<ItemReply>>, Strin
     let mut input = b"a password that nobody asked for\n".to_vec();
     for (number, frame) in frames.iter().enumerate() {
         let wire = match number {
-            0 => hello(frame, nonce, 0),
+            0 => hello(frame, nonce, 0, None),
             _ => compile(frame, number as u64),
         };
         input.extend(wire.head(nonce));
@@ -271,7 +271,7 @@ fn a_missing_tool_is_named() {
     ];
     let frame = Frame::probe(asks.clone());
     let nonce = "ffeeddccbbaa99887766554433221100";
-    let mut input = hello(&frame, nonce, 0).head(nonce);
+    let mut input = hello(&frame, nonce, 0, None).head(nonce);
     let mut child = Command::new("/usr/bin/env")
         .args(["-i", &format!("PATH={}", text(bin.path())), "LC_ALL=C", "dash"])
         .env("PATH", "/bin:/usr/bin")

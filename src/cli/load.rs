@@ -1,6 +1,7 @@
 //! From command line to everything a run needs: inventory, site, variables, connections. Every fault is collected.
 
 use super::args::{ConnectArgs, InventoryArgs};
+use super::inventory_script::{self, Kind};
 use super::lab::LabDoor;
 use crate::diag::{Diagnostic, FileId, Span, Spanned, did_you_mean};
 use crate::engine::HostSetup;
@@ -139,6 +140,26 @@ fn read_inventory(
                 let message = format!("`{path}` is no inventory: it lies in a folder of secrets");
                 diags.push(Diagnostic::error("private-file", message));
                 continue;
+            }
+            match inventory_script::kind(Path::new(&path)) {
+                Kind::Text => {}
+                Kind::Program => {
+                    match inventory_script::run(Path::new(&path)) {
+                        Ok(text) => found.push(InventorySource {
+                            file: library.add(&format!("{path} --list"), &text),
+                            kind: SourceKind::Yaml,
+                        }),
+                        Err(diagnostic) => diags.push(diagnostic),
+                    }
+                    continue;
+                }
+                Kind::NotExecutable => {
+                    let message = format!("`{path}` is a program by its first line, and may not be run");
+                    diags.push(Diagnostic::error("inventory-program", message).hint(format!(
+                        "`chmod +x {path}`, or take the line `#!...` out of what is no program"
+                    )));
+                    continue;
+                }
             }
             match library.text(&path) {
                 Some(Ok((_, text)))

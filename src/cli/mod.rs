@@ -8,6 +8,7 @@ mod doc;
 mod extra_vars;
 mod facts;
 mod inventory;
+mod inventory_script;
 mod lab;
 mod lint;
 mod load;

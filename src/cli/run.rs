@@ -5,7 +5,7 @@ use super::exit;
 use super::load::World;
 use crate::console::{Console, JsonConsole, Screen, SilentConsole, TextConsole, recap};
 use crate::diag::{Diagnostic, Severity, joined_by_host};
-use crate::engine::{self, Event, Local, Options, Report, Shared, Site, Stop};
+use crate::engine::{self, Claim, Event, Local, Options, Report, Shared, Site, Stop};
 use crate::plan::{Binder, Echo, HostLint, Op, PlayPlan, Tags, lint_handlers, lint_host, merge};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -251,6 +251,7 @@ async fn go_with(ready: Ready, args: &RunArgs, mut console: Box<dyn Console>) ->
         local: Arc::new(Local {
             vault_password: world.disk.vault_password.clone(),
             dir: world.site_dir.clone(),
+            claim: Claim::new(&words(args)),
         }),
         stop: stop.clone(),
         in_step: std::sync::atomic::AtomicBool::new(false),
@@ -276,6 +277,17 @@ async fn go_with(ready: Ready, args: &RunArgs, mut console: Box<dyn Console>) ->
         }
     }
     report
+}
+
+/// What others are told while this run holds their hosts: who, what and since when. No option: they may hold secrets.
+fn words(args: &RunArgs) -> String {
+    let user = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
+    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let since = crate::pki::stamp(time::OffsetDateTime::now_utc());
+    let site = args.site.display().to_string();
+    // What is part of this program is named after the command that runs it.
+    let what = if site.starts_with("ishprov ") { site } else { format!("ishprov run {site}") };
+    format!("{user}@{machine}, `{what}`, since {since}")
 }
 
 /// First Ctrl-C (or SIGTERM): no new step; a second one, or five seconds: end what runs.

@@ -1,13 +1,14 @@
 //! Connecting hosts, with their facts in the first reply.
 
+use super::claim::Claim;
 use super::event::Event;
 use super::host::{Host, State};
 use super::play::HostSetup;
 use super::shared::Shared;
 use crate::diag::Diagnostic;
 use crate::facts;
-use crate::shell::{Ask, Frame, ItemReply};
-use crate::transport::{Endpoint, Transport as _, TransportError};
+use crate::shell::{Ask, Frame, Hold, ItemReply};
+use crate::transport::{Endpoint, Greeting, Kind, Transport as _, TransportError};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,18 @@ impl Host {
         }
         let ask = Ask::sh(facts::script());
         let frame = Frame::probe([ask.clone()]);
-        let (session, greeting) = match crate::transport::connect(&setup.endpoint, &frame).await {
+        let claim = shared.local.claim.as_ref().filter(|_| setup.endpoint.kind != Kind::Local);
+        let claim = claim.filter(|_| !shared.options.check);
+        let mut endpoint = setup.endpoint.clone();
+        endpoint.hold = claim.map(Claim::hold);
+        let mut connected = crate::transport::connect(&endpoint, &frame).await;
+        if let (Some(claim), Ok((_, Greeting { held: Some([run, _, about]), .. }))) = (claim, &connected)
+            && claim.is_gone(about)
+        {
+            let gone = endpoint.hold.take().map(|hold| Hold { gone: Some(run.clone()), ..hold });
+            connected = crate::transport::connect(&Endpoint { hold: gone, ..endpoint.clone() }, &frame).await;
+        }
+        let (session, greeting) = match connected {
             Ok(connected) => connected,
             Err(error) => {
                 let diagnostic = explain(&self.name, &error);
@@ -29,6 +41,11 @@ impl Host {
                 return shared.tell(Event::Unreachable { host: self.name.clone(), diagnostic });
             }
         };
+        if let Some(holder) = &greeting.held {
+            session.close().await;
+            self.held = true;
+            return self.give_up(shared, super::claim::held(&self.name, holder));
+        }
         self.session = Some(session);
         self.endpoint = Some(setup.endpoint.clone());
         self.privileged = setup.endpoint.r#become.is_some() || greeting.uid == 0;

@@ -46,6 +46,8 @@ pub struct Host {
     pub state: State,
     /// The recap columns.
     pub stats: Stats,
+    /// Another run works on it.
+    pub held: bool,
     /// Failures, in full.
     pub diagnostics: Vec<Diagnostic>,
     /// Names and topics notified since the last flush.
@@ -170,6 +172,7 @@ impl Host {
             cursor: Cursor::new(Arc::new(Program::default())),
             state: State::Active,
             stats: Stats::default(),
+            held: false,
             diagnostics: Vec::new(),
             notified: Vec::new(),
             called: BTreeSet::new(),

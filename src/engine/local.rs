@@ -1,9 +1,14 @@
 //! Questions and writes that belong to the control machine.
 
+use super::claim::Claim;
 use crate::shell::{Action, Answer, Answers, Ask, FileKind, FileState, LocalAsk, LocalWrite, Output, Secret};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
+
+/// Other hosts of this run, and other runs, hold a folder only while they write a file.
+const LOCK_TRIES: u32 = 30;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// The control machine's side of a run.
 #[derive(Debug, Default)]
@@ -12,6 +17,8 @@ pub struct Local {
     pub vault_password: Option<Secret>,
     /// Folder that relative paths are seen from: the site's.
     pub dir: String,
+    /// What the hosts are told of this run, so that no other one acts on them meanwhile.
+    pub claim: Option<Claim>,
 }
 
 impl Local {
@@ -85,6 +92,7 @@ impl Local {
     pub fn perform(&self, actions: &[Action]) -> Result<(), Output> {
         for action in actions {
             if let Action::Local(write) = action {
+                let _lock = self.locked(&write.folder).map_err(|why| Output::failed(1, why))?;
                 self.write(write).map_err(|why| {
                     let path = self.path(&write.path);
                     let meanwhile = write.new && why.kind() == std::io::ErrorKind::AlreadyExists;
@@ -101,6 +109,33 @@ impl Local {
             }
         }
         Ok(())
+    }
+
+    /// Holds a folder while something is written there, as `ishprov certs` does; a command of this very process that
+    /// holds it already lets its own run write.
+    fn locked(&self, folder: &str) -> Result<Option<std::fs::File>, String> {
+        let path = self.path(&format!("{folder}/.lock"));
+        if !Path::new(&path).parent().is_some_and(Path::is_dir) {
+            return Ok(None);
+        }
+        let mut options = std::fs::OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(&path).map_err(|why| format!("cannot lock `{path}`: {why}"))?;
+        let own = format!("process {},", std::process::id());
+        let mut who = String::new();
+        for _ in 0..LOCK_TRIES {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(file)),
+                Err(std::fs::TryLockError::Error(why)) => return Err(format!("cannot lock `{path}`: {why}")),
+                Err(std::fs::TryLockError::WouldBlock) => {}
+            }
+            who = std::fs::read_to_string(&path).unwrap_or_default();
+            if who.contains(&own) {
+                return Ok(None);
+            }
+            std::thread::sleep(LOCK_PAUSE);
+        }
+        Err(format!("`{folder}` is being changed by {}: wait for it to end, and run again", who.trim()))
     }
 
     /// Temporary name beside the target, mode before content, fsync, rename.

@@ -1,5 +1,6 @@
 //! Carries plans out: hosts side by side, each at its own pace, together where a step looks across hosts.
 
+mod claim;
 mod connect;
 mod event;
 mod fatal;
@@ -15,6 +16,7 @@ mod shared;
 mod unit;
 mod workers;
 
+pub use claim::Claim;
 pub use connect::explain;
 pub use event::{Done, Event, HostReport, Report, Stats, Status};
 pub use local::Local;

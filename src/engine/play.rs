@@ -85,11 +85,12 @@ impl Crew {
             |crew: &Self, name: &String| crew.is(name, State::Failed) || crew.is(name, State::Unreachable);
         let hosts: Vec<String> = hosts.iter().filter(|name| !lost(self, name)).cloned().collect();
         self.shared.tell(Event::Play { name: plan.play.name.node.clone(), hosts: hosts.clone() });
-        self.refused = self.forbids(plan, &hosts).await;
+        self.refused |= self.forbids(plan, &hosts).await;
         let mut rest = if self.refused { &[] } else { hosts.as_slice() };
         let mut batch_number = 0;
         let mut goes_on = true;
-        while !rest.is_empty() && goes_on && !self.play_over && !self.shared.stop.interrupted() {
+        let over = |crew: &Self| crew.refused || crew.play_over || crew.shared.stop.interrupted();
+        while !rest.is_empty() && goes_on && !over(self) {
             let size = batch_size(plan, batch_number, hosts.len()).min(rest.len());
             let (batch, later) = rest.split_at(size);
             if batch.len() < hosts.len() {
@@ -120,6 +121,10 @@ impl Crew {
     async fn batch(&mut self, plan: &Arc<PlayPlan>, batch: &[String], all: &[String]) {
         self.enlist(batch);
         self.connect(plan, batch).await;
+        self.refused |= self.is_held(batch);
+        if self.refused {
+            return;
+        }
         for name in batch {
             let Some(host) = self.hosts.get_mut(name) else { continue };
             host.begin(Cursor::new(Arc::clone(&plan.program)));

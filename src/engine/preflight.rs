@@ -38,6 +38,9 @@ impl Crew {
         if plan.program.ops.iter().any(looks_ahead) {
             self.enlist(hosts);
             self.connect(plan, hosts).await;
+            if self.is_held(hosts) {
+                return true;
+            }
             self.refresh_hostvars();
             let told = self.look(plan, hosts).await;
             let refused = told.iter().any(|(_, told)| !told.refused.is_empty());
@@ -66,6 +69,16 @@ impl Crew {
                 true
             }
         }
+    }
+
+    /// Whether another run works on one of these hosts: then nothing is done on any of them.
+    pub(super) fn is_held(&self, hosts: &[String]) -> bool {
+        let held = hosts.iter().any(|name| self.hosts.get(name).is_some_and(|host| host.held));
+        if held {
+            let message = "another run is at work: nothing is done here, on no host";
+            self.shared.tell(Event::Note(message.to_owned()));
+        }
+        held
     }
 
     async fn look(&mut self, plan: &Arc<PlayPlan>, hosts: &[String]) -> Vec<(String, Told)> {

@@ -192,7 +192,13 @@ impl Module for TlsCa {
         let new = matches!(diff, Diff::Create { .. });
         let write = |name: &str, text: &str, mode: u32| {
             let path = format!("{}/{name}", params.dir);
-            Action::Local(LocalWrite { path, content: text.as_bytes().into(), mode, new })
+            Action::Local(LocalWrite {
+                path,
+                content: text.as_bytes().into(),
+                mode,
+                new,
+                folder: params.dir.clone(),
+            })
         };
         match diff {
             // The key first: a key without its certificate is refused, and can be moved away; the other way round the

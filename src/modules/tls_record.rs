@@ -90,7 +90,13 @@ impl Record {
     /// Writes it down: the record of the serial number first, since a certificate that no record knows is refused.
     pub fn write(&self, kept: &Kept, cert: &str) -> Vec<Action> {
         let write = |path: String, text: &str| {
-            Action::Local(LocalWrite { path, content: text.as_bytes().into(), mode: 0o644, new: false })
+            Action::Local(LocalWrite {
+                path,
+                content: text.as_bytes().into(),
+                mode: 0o644,
+                new: false,
+                folder: self.dir.clone(),
+            })
         };
         let entry = CertInfo::first(cert).ok().map(|info| Entry {
             host: Some(self.host.clone()),

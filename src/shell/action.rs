@@ -109,6 +109,8 @@ pub struct LocalWrite {
     pub mode: u32,
     /// Only when nothing is there yet: of two runs that make the same file, one fails.
     pub new: bool,
+    /// The folder that nobody else may be changing meanwhile, by the lock in it.
+    pub folder: String,
 }
 
 impl Action {

@@ -40,6 +40,17 @@ pub enum Item {
     },
 }
 
+/// A run that wants a host for itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// What tells runs apart: one word.
+    pub run: String,
+    /// What others are told of it: one line.
+    pub about: String,
+    /// A run that is gone, as its own machine knows: what is left of it on the host is ended.
+    pub gone: Option<String>,
+}
+
 impl Frame {
     /// One window of questions.
     pub fn probe(asks: impl IntoIterator<Item = Ask>) -> Self {
@@ -101,10 +112,17 @@ pub fn bootstrap(nonce: &str) -> String {
 
 /// The first frame of a connection: the functions that all later frames call, who and where we are, and the first
 /// items.
-pub fn hello(frame: &Frame, nonce: &str, number: u64) -> Wire {
+pub fn hello(frame: &Frame, nonce: &str, number: u64, hold: Option<&Hold>) -> Wire {
     let mut wire = compile(frame, number);
+    let held = hold.map_or_else(String::new, |hold| {
+        let gone = quote(hold.gone.as_deref().unwrap_or_default());
+        format!("i_run={} i_gone={gone} i_who={}\n", quote(&hold.run), quote(&hold.about))
+    });
     let (functions, files) = (travelling(PRELUDE), quote(&travelling(FILES)));
-    wire.script = format!("i_N={nonce}\ni_lib={files}\neval \"$i_lib\"\n{functions}i_hello\n{}", wire.script);
+    wire.script = format!(
+        "i_N={nonce} i_run=\n{held}i_lib={files}\neval \"$i_lib\"\n{functions}i_hello\n{}",
+        wire.script
+    );
     wire
 }
 

@@ -16,7 +16,7 @@ pub use ask::{
     Account, Answer, Answers, Ask, CONTENT_BYTES, Content, FileAsk, FileKind, FileState, GroupEntry,
     LocalAsk, PackageState, SMALL_BYTES, UnitState,
 };
-pub use compile::{ACTION_SECONDS, Frame, Item, PROBE_SECONDS, Wire, bootstrap, compile, hello};
+pub use compile::{ACTION_SECONDS, Frame, Hold, Item, PROBE_SECONDS, Wire, bootstrap, compile, hello};
 pub use output::Output;
 pub use quote::{join, quote};
 pub use reply::{Decoder, ItemReply, Record, parse};

@@ -3,7 +3,7 @@
 #   i_N nonce · i_D session directory (nobody may list it, its files are 0600; removed at the end) · i_U own account · i_M missing tools
 #   i_c process group that runs now · i_n counter of captured commands
 umask 077
-i_c= i_n=0 i_in=/dev/null i_v= i_D= i_cap=4194304 i_most=16777216
+i_c= i_h= i_n=0 i_in=/dev/null i_v= i_D= i_cap=4194304 i_most=16777216
 
 # At the end of the connection, however it comes.
 i_bye() {
@@ -11,7 +11,89 @@ i_bye() {
   # bash may run this in a child that a signal hits right after the fork.
   sh -c '[ "$PPID" = "$1" ]' sh "$$" || return
   [ -z "$i_c" ] || kill -KILL "$i_g$i_c" 2>/dev/null
+  i_free
   [ -z "$i_D" ] || rm -rf -- "$i_D"
+}
+
+# Start time of the process $1 into i_q; empty when it is gone.
+i_start() {
+  i_q=
+  if [ -d /proc/self ]; then
+    { read -r i_q <"/proc/$1/stat"; } 2>/dev/null || return 0
+    # The name may hold anything, blanks too. What has ended and was not waited for is gone.
+    set -- ${i_q##*) }
+    case $1 in [ZX]) i_q= ;; *) i_q=${20} ;; esac
+  elif kill -0 "$1" 2>/dev/null; then
+    i_q=-
+  fi
+}
+
+# Who the host is held by, one line for each shell: run, process, its start, about the run. Sets i_own (shells of the run
+# $1), i_held (a living shell of another) and i_late (shells of the run $2, whose control machine says that it is gone: they
+# end by themselves, or are ended after a while).
+i_holders() {
+  i_own= i_held= i_late=
+  while read -r i_hr i_hp i_hs i_ha; do
+    i_start "$i_hp"
+    [ -n "$i_q" ] && [ "$i_q" = "$i_hs" ] || continue
+    case $i_hr in
+    "$1") [ "$i_hp" = $$ ] || i_own=1 ;;
+    "$2")
+      i_late=1
+      case $i_try in 50) kill -TERM "$i_hp" ;; 70) kill -KILL "$i_hp" ;; esac 2>/dev/null
+      ;;
+    *) i_held="$i_hr $i_hp $i_ha" ;;
+    esac
+  done <"$i_h"
+}
+
+# Holds the host for the run $1: $2 is a run whose shells may be ended, $3 is told to others. What dead shells left is
+# taken over. Sets i_held where somebody else is at work.
+i_hold() {
+  i_held= i_h= i_try=0
+  for i_q in /run /dev/shm /tmp; do
+    if [ -d "$i_q" ] && [ -w "$i_q" ]; then
+      i_h=$i_q/ishprov.lock.$i_u
+      break
+    fi
+  done
+  [ -n "$i_h" ] || return 0
+  i_start $$
+  i_me="$1 $$ $i_q $3"
+  while [ "$i_try" -lt 80 ]; do
+    i_try=$((i_try + 1))
+    # Whole at once, or not at all.
+    printf '%s\n' "$i_me" >"$i_D/lock"
+    ln -- "$i_D/lock" "$i_h" 2>/dev/null && return 0
+    [ -f "$i_h" ] || continue
+    # Somebody else's file of that name says nothing.
+    [ "$(stat -c %u -- "$i_h" 2>/dev/null)" = "$i_u" ] || break
+    i_holders "$1" "$2"
+    if [ -n "$i_held" ]; then
+      break
+    elif [ -n "$i_own" ]; then
+      printf '%s\n' "$i_me" >>"$i_h"
+      return 0
+    elif [ -n "$i_late" ]; then
+      sleep 0.2 2>/dev/null || sleep 1
+      continue
+    fi
+    mv -f -- "$i_h" "$i_D/stale" 2>/dev/null || continue
+    # Meanwhile it may have become another's.
+    i_k=$i_h i_h=$i_D/stale
+    i_holders "$1" "$2"
+    i_h=$i_k
+    [ -z "$i_held$i_own" ] || ln -- "$i_D/stale" "$i_h" 2>/dev/null
+    rm -f -- "$i_D/stale"
+  done
+  i_h=
+}
+
+# The last shell of the run lets go of the host.
+i_free() {
+  [ -n "$i_h" ] && [ -f "$i_h" ] && i_try=0 || return 0
+  i_holders "$i_run" ''
+  [ -n "$i_held$i_own" ] || rm -f -- "$i_h"
 }
 
 # Exactly $1 bytes of the stream to standard output. dd is the one tool that takes no byte too many; beyond 1 MB a
@@ -340,10 +422,13 @@ i_hello() {
   i_T=${i_N#????????????????} i_T=$i_node.${i_N%"$i_T"}
   i_lib="i_M='$i_M' i_node=$i_node i_T=$i_T i_N=- i_u=\$(id -u)
 $i_lib"
+  i_held= i_h=
+  [ -z "$i_run" ] || i_hold "$i_run" "$i_gone" "$i_who"
   i_b="$(uname -s -r -m)
 $i_id
 $i_M
-$i_login"
+$i_login
+$i_held"
   unset i_login
   i_say hello
 }

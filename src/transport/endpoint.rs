@@ -1,6 +1,6 @@
 //! Where a host is and how to get in: plain data.
 
-use crate::shell::{Secret, bootstrap, quote};
+use crate::shell::{Hold, Secret, bootstrap, quote};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ pub struct Endpoint {
     pub ssh_config: bool,
     /// Options as ssh takes them, before what ssh_config says.
     pub ssh_args: Vec<String>,
+    /// The run that wants the host for itself; none for one that only looks.
+    pub hold: Option<Hold>,
 }
 
 /// What happens with a host whose key is not known yet. A changed key is always refused.
@@ -114,6 +116,7 @@ impl Endpoint {
             kind: Kind::Native,
             ssh_config: true,
             ssh_args: Vec::new(),
+            hold: None,
         }
     }
 

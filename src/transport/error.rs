@@ -13,6 +13,14 @@ pub enum TransportError {
         /// What the system said.
         why: String,
     },
+    /// The connection was ended before anybody was asked who we are: a server that is busy, or that has had enough of us.
+    #[error("{address} ended the connection before the login: {why}")]
+    Dropped {
+        /// Host and port as they were tried.
+        address: String,
+        /// What is known of it.
+        why: String,
+    },
     /// The host does not let us in.
     #[error("{address} refused user `{user}` (tried: {}; it accepts: {})", list(.tried), list(.accepted))]
     Auth {
@@ -72,6 +80,10 @@ impl TransportError {
     /// What to do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::Dropped { .. } => {
+                "it was tried again for a while: too many logins at a time (`MaxStartups` of its sshd), a firewall that bans \
+                 this machine, or no SSH server"
+            }
             Self::Unreachable { .. } => "check `ansible_host` and `ansible_port`, and that sshd runs there",
             Self::Auth { .. } => {
                 "give a key by `--private-key` or `ansible_ssh_private_key_file`, or load it into ssh-agent"

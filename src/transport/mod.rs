@@ -8,6 +8,7 @@ mod error;
 pub mod known_hosts;
 mod link;
 mod local;
+mod logins;
 mod native;
 mod openssh;
 mod session;
@@ -20,6 +21,7 @@ pub use session::{Greeting, Session, Traffic};
 
 use crate::shell::{Frame, ItemReply};
 use std::future::Future;
+use std::time::Instant;
 
 /// What the engine needs of a connected host.
 pub trait Transport: Send {
@@ -42,19 +44,52 @@ pub trait Transport: Send {
 pub async fn connect(endpoint: &Endpoint, first: &Frame) -> Result<(Session, Greeting), TransportError> {
     let nonce = session::nonce()?;
     let command = endpoint.bootstrap_command(&nonce);
-    let seconds = endpoint.timeout.as_secs();
-    let opened = async {
-        match endpoint.kind {
-            Kind::Local => local::open(&command),
-            Kind::OpenSsh => openssh::open(endpoint, &command).await,
-            Kind::Native => match ssh_config::resolve(endpoint).await? {
-                ssh_config::Resolved::Native(route) => native::open(endpoint, route, &command).await,
-                ssh_config::Resolved::NeedsOpenSsh => openssh::open(endpoint, &command).await,
-            },
+    let started = Instant::now();
+    let mut tries = 0;
+    let link = loop {
+        let error = match open(endpoint, &command).await {
+            Ok(link) => break link,
+            Err(error) => error,
+        };
+        let passing = matches!(error, TransportError::Dropped { .. });
+        let pause = logins::pause(tries, &nonce);
+        if !passing || started.elapsed() + pause > logins::PATIENCE {
+            return Err(error);
+        }
+        tries += 1;
+        tokio::time::sleep(pause).await;
+    };
+    Session::start(link, endpoint, nonce, first).await
+}
+
+/// One try: at most so many logins to one address at a time, the time for a place among them not counted.
+async fn open(endpoint: &Endpoint, command: &str) -> Result<link::Link, TransportError> {
+    let late = || TransportError::Timeout {
+        what: format!("connecting to {}", endpoint.shown()),
+        seconds: endpoint.timeout.as_secs(),
+    };
+    let route = match endpoint.kind {
+        Kind::Local => return local::open(command),
+        Kind::OpenSsh => None,
+        Kind::Native => {
+            match tokio::time::timeout(endpoint.timeout, ssh_config::resolve(endpoint))
+                .await
+                .map_err(|_| late())??
+            {
+                ssh_config::Resolved::Native(route) => Some(route),
+                ssh_config::Resolved::NeedsOpenSsh => None,
+            }
         }
     };
-    let link = tokio::time::timeout(endpoint.timeout, opened).await.map_err(|_| {
-        TransportError::Timeout { what: format!("connecting to {}", endpoint.shown()), seconds }
-    })??;
-    Session::start(link, endpoint, nonce, first).await
+    let _place = match &route {
+        Some(route) => logins::place(&native::address(route)).await,
+        None => logins::place(&endpoint.shown()).await,
+    };
+    let opened = async {
+        match route {
+            Some(route) => native::open(endpoint, route, command).await,
+            None => openssh::open(endpoint, command).await,
+        }
+    };
+    tokio::time::timeout(endpoint.timeout, opened).await.map_err(|_| late())?
 }

@@ -12,17 +12,23 @@ use russh::keys::agent::client::AgentClient;
 use russh::keys::{Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
 use russh::{ChannelMsg, Disconnect, MethodKind, MethodSet};
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
+/// Silence after which a connection counts as cut: four keepalives without an answer. sshd itself answers them, however
+/// long and quiet what it runs.
+const SILENCE: Duration = Duration::from_secs(8);
+
 /// Connects over all hops and starts the command.
 pub(super) async fn open(endpoint: &Endpoint, hops: Vec<Hop>, command: &str) -> Result<Link, TransportError> {
-    let handles = connect(endpoint, &hops, true).await?;
-    let Some(handle) = handles.last() else { return Err(TransportError::config("no host to connect to")) };
+    let (handle, via) = connect(endpoint, &hops, true).await?;
     let channel = handle.channel_open_session().await?;
     channel.exec(true, command).await?;
     let (mut reader, writer) = channel.split();
@@ -46,10 +52,8 @@ pub(super) async fn open(endpoint: &Endpoint, hops: Vec<Hop>, command: &str) -> 
     });
     let stdin = writer.make_writer();
     // The write half closes the channel when dropped: it lives as long as the connection.
-    let mut kept: Vec<Box<dyn std::any::Any + Send + Sync>> = vec![Box::new(writer)];
-    kept.extend(
-        handles.into_iter().rev().map(|handle| Box::new(handle) as Box<dyn std::any::Any + Send + Sync>),
-    );
+    let kept: Vec<Box<dyn std::any::Any + Send + Sync>> =
+        vec![Box::new(writer), Box::new(handle), Box::new(via)];
     Ok(Link { writer: Box::new(stdin), events, keeper: Keeper { tasks: vec![read], handles: kept } })
 }
 
@@ -84,58 +88,116 @@ pub async fn known_hosts_file(endpoint: &Endpoint) -> Result<Option<PathBuf>, Tr
     }
 }
 
-/// Connects hop by hop; logs into the last one only when asked to.
+/// A connection that others lead over; it lasts as long as one of them.
+struct Jump {
+    handle: Handle<Guard>,
+    /// The way to it.
+    _via: Option<Arc<Jump>>,
+}
+
+/// Connections to jump hosts, by all that says how they are made.
+static JUMPS: LazyLock<Mutex<HashMap<String, Arc<tokio::sync::Mutex<Weak<Jump>>>>>> =
+    LazyLock::new(Mutex::default);
+
+/// The way to the last of `hops`: one connection for all hosts behind it, since a server takes few logins at a time.
+fn jump<'a>(
+    endpoint: &'a Endpoint,
+    hops: &'a [Hop],
+) -> Pin<Box<dyn Future<Output = Result<Option<Arc<Jump>>, TransportError>> + Send + 'a>> {
+    Box::pin(async move {
+        let Some((last, before)) = hops.split_last() else { return Ok(None) };
+        let key = format!("{hops:?} {:?}", endpoint.host_keys);
+        let place = {
+            let mut jumps = JUMPS.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(jumps.entry(key).or_default())
+        };
+        // Whoever comes second waits for the first one's login.
+        let mut known = place.lock().await;
+        if let Some(jump) = known.upgrade().filter(|jump| !jump.handle.is_closed()) {
+            return Ok(Some(jump));
+        }
+        let via = jump(endpoint, before).await?;
+        let mut handle = reach(endpoint, last, via.as_deref()).await?;
+        log_into(&mut handle, last, None, &shown(last)).await?;
+        let jump = Arc::new(Jump { handle, _via: via });
+        *known = Arc::downgrade(&jump);
+        Ok(Some(jump))
+    })
+}
+
+/// Connects over all hops but the last, and to that one; logs into it only when asked to.
 async fn connect(
     endpoint: &Endpoint,
     hops: &[Hop],
     log_in: bool,
-) -> Result<Vec<Handle<Guard>>, TransportError> {
-    let mut handles: Vec<Handle<Guard>> = Vec::new();
-    for (index, hop) in hops.iter().enumerate() {
-        let shown = format!("{}:{}", hop.address, hop.port);
-        let known = KnownHosts::read(&hop.known_hosts)?;
-        let name = hop.alias.clone().unwrap_or_else(|| hop.address.clone());
-        let port = if hop.alias.is_some() { 22 } else { hop.port };
-        let config = Arc::new(config(&known, &name, port));
-        let guard = Guard {
-            known,
-            name,
-            port,
-            // A jump host is somebody else's business: it is accepted by the same rule, but never silently replaced.
-            accept_into: hop
-                .known_hosts
-                .first()
-                .filter(|_| endpoint.host_keys == HostKeyPolicy::AcceptNew)
-                .cloned(),
-        };
-        let unreachable = |why: String| TransportError::Unreachable { address: shown.clone(), why };
-        let connected = match handles.last() {
-            None => {
-                let socket = TcpStream::connect((hop.address.as_str(), hop.port));
-                let socket = socket.await.map_err(|error| unreachable(error.to_string()))?;
-                socket.set_nodelay(true).map_err(|error| unreachable(error.to_string()))?;
-                handshake(config, socket, guard).await
-            }
-            Some(jump) => {
-                let channel = jump
-                    .channel_open_direct_tcpip(hop.address.clone(), u32::from(hop.port), "127.0.0.1", 0)
-                    .await
-                    .map_err(|error| unreachable(format!("over `{}`: {error}", hops[index - 1].address)))?;
-                handshake(config, channel.into_stream(), guard).await
-            }
-        };
-        let mut handle = connected.map_err(|error| match error {
-            TransportError::Lost { why } => unreachable(why),
-            error => error,
-        })?;
-        let last = index + 1 == hops.len();
-        if !last || log_in {
-            let password = endpoint.password.as_ref().filter(|_| last);
-            log_into(&mut handle, hop, password, &shown).await?;
-        }
-        handles.push(handle);
+) -> Result<(Handle<Guard>, Option<Arc<Jump>>), TransportError> {
+    let Some((last, before)) = hops.split_last() else {
+        return Err(TransportError::config("no host to connect to"));
+    };
+    let via = jump(endpoint, before).await?;
+    let mut handle = reach(endpoint, last, via.as_deref()).await?;
+    if log_in {
+        log_into(&mut handle, last, endpoint.password.as_ref(), &shown(last)).await?;
     }
-    Ok(handles)
+    Ok((handle, via))
+}
+
+/// Where the login to the last hop arrives, and over what.
+pub(super) fn address(hops: &[Hop]) -> String {
+    hops.iter().map(shown).collect::<Vec<_>>().join(" ")
+}
+
+fn shown(hop: &Hop) -> String {
+    format!("{}:{}", hop.address, hop.port)
+}
+
+/// Connects to a hop and checks its key.
+async fn reach(endpoint: &Endpoint, hop: &Hop, via: Option<&Jump>) -> Result<Handle<Guard>, TransportError> {
+    let known = KnownHosts::read(&hop.known_hosts)?;
+    let name = hop.alias.clone().unwrap_or_else(|| hop.address.clone());
+    let port = if hop.alias.is_some() { 22 } else { hop.port };
+    let config = Arc::new(config(&known, &name, port));
+    let guard = Guard {
+        known,
+        name,
+        port,
+        // A jump host is somebody else's business: it is accepted by the same rule, but never silently replaced.
+        accept_into: hop
+            .known_hosts
+            .first()
+            .filter(|_| endpoint.host_keys == HostKeyPolicy::AcceptNew)
+            .cloned(),
+    };
+    let unreachable = |why: String| TransportError::Unreachable { address: shown(hop), why };
+    let dropped = |why: String| TransportError::Dropped { address: shown(hop), why };
+    let connected = match via {
+        None => {
+            let socket = TcpStream::connect((hop.address.as_str(), hop.port)).await;
+            let socket = socket.map_err(|error| match error.kind() {
+                ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => dropped(error.to_string()),
+                _ => unreachable(error.to_string()),
+            })?;
+            socket.set_nodelay(true).map_err(|error| unreachable(error.to_string()))?;
+            // What was sent and is not acknowledged: the answers to keepalives do not count while a write waits.
+            let _ = rustix::net::sockopt::set_tcp_user_timeout(&socket, SILENCE.as_millis() as u32);
+            handshake(config, socket, guard).await
+        }
+        Some(jump) => {
+            let channel = jump
+                .handle
+                .channel_open_direct_tcpip(hop.address.clone(), u32::from(hop.port), "127.0.0.1", 0)
+                .await
+                .map_err(|error| match jump.handle.is_closed() {
+                    true => dropped(format!("its jump host is gone: {error}")),
+                    false => unreachable(format!("over its jump host: {error}")),
+                })?;
+            handshake(config, channel.into_stream(), guard).await
+        }
+    };
+    connected.map_err(|error| match error {
+        TransportError::Lost { why } => dropped(why),
+        error => error,
+    })
 }
 
 async fn handshake<S>(
@@ -167,7 +229,7 @@ fn config(known: &KnownHosts, name: &str, port: u16) -> client::Config {
     preferred.key = Cow::Owned(keys);
     client::Config {
         preferred,
-        keepalive_interval: Some(Duration::from_secs(10)),
+        keepalive_interval: Some(SILENCE / 4),
         keepalive_max: 3,
         nodelay: true,
         ..client::Config::default()
@@ -246,6 +308,7 @@ async fn log_into(
 ) -> Result<(), TransportError> {
     let mut attempts = Attempts { tried: Vec::new(), accepted: MethodSet::empty() };
     let entered = attempt_all(handle, hop, password, &mut attempts).await;
+    let untried = attempts.tried.is_empty();
     let refused = TransportError::Auth {
         address: shown.to_owned(),
         user: hop.user.clone(),
@@ -257,6 +320,10 @@ async fn log_into(
         Ok(false) => {
             let _ = handle.disconnect(Disconnect::NoMoreAuthMethodsAvailable, "", "").await;
             Err(refused)
+        }
+        // It hung up before anything was refused: as when it is too busy for a login.
+        Err(error) if untried => {
+            Err(TransportError::Dropped { address: shown.to_owned(), why: error.to_string() })
         }
         // A server that hangs up has had enough of us.
         Err(_) => Err(refused),

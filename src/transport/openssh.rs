@@ -21,7 +21,8 @@ pub(super) async fn open(endpoint: &Endpoint, command: &str) -> Result<Link, Tra
             HostKeyPolicy::AcceptNew => KnownHosts::Add,
         })
         .connect_timeout(endpoint.timeout)
-        .server_alive_interval(Duration::from_secs(10))
+        // Three of them without an answer are ssh's limit: a cut connection is noticed within 10 seconds.
+        .server_alive_interval(Duration::from_secs(3))
         // The master must not outlive a killed control machine for long.
         .control_persist(ControlPersist::IdleFor(std::num::NonZeroUsize::MIN));
     if let Some(user) = &endpoint.user {
@@ -88,6 +89,10 @@ fn refused(endpoint: &Endpoint, error: &openssh::Error) -> TransportError {
     if why.contains("Permission denied") {
         let user = endpoint.user.clone().unwrap_or_else(|| "the configured one".to_owned());
         return TransportError::Auth { address, user, tried: vec!["ssh".to_owned()], accepted: vec![why] };
+    }
+    let passing = ["Connection reset", "Connection closed", "kex_exchange_identification", "banner exchange"];
+    if passing.iter().any(|words| why.contains(words)) {
+        return TransportError::Dropped { address, why };
     }
     TransportError::Unreachable { address, why }
 }

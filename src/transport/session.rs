@@ -34,6 +34,8 @@ pub struct Greeting {
     pub uid: u32,
     /// Tools that we may need and that are missing.
     pub missing: Vec<String>,
+    /// Another run that holds the host: its name, the process of its shell there, and what it says of itself.
+    pub held: Option<[String; 3]>,
     /// Replies to the first frame.
     pub replies: Vec<ItemReply>,
 }
@@ -91,7 +93,7 @@ impl Session {
             let line = zeroize::Zeroizing::new(format!("{}\n", password.expose()));
             session.send(&[line.as_bytes()]).await?;
         }
-        let wire = hello(first, &session.nonce, session.number);
+        let wire = hello(first, &session.nonce, session.number, endpoint.hold.as_ref());
         let ready = change.is_some_and(|change| change.password.is_some());
         if !ready {
             session.send_wire(&wire).await?;
@@ -351,6 +353,10 @@ fn greet(record: &Record, replies: Vec<ItemReply>) -> Greeting {
         uid: uid.parse().unwrap_or(u32::MAX),
         missing: lines.next().unwrap_or_default().split_ascii_whitespace().map(str::to_owned).collect(),
         login: lines.next().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned),
+        held: lines.next().and_then(|line| {
+            let mut words = line.splitn(3, ' ').map(str::to_owned);
+            Some([words.next()?, words.next()?, words.next()?])
+        }),
         replies,
     }
 }

@@ -47,9 +47,8 @@ pub(super) async fn resolve(endpoint: &Endpoint) -> Result<Resolved, TransportEr
             return Err(TransportError::config(format!("the ProxyJump of `{address}` leads in a circle")));
         }
         let config = match endpoint.ssh_config {
-            // Like ssh itself: options of the command line are the target's, not its jump hosts'.
             true if hops.is_empty() => ask_ssh(&next, &endpoint.ssh_args).await?,
-            true => ask_ssh(&next, &[]).await?,
+            true => ask_ssh(&next, &for_jumps(&endpoint.ssh_args)).await?,
             false => None,
         };
         let config = config.unwrap_or_default();
@@ -69,6 +68,37 @@ pub(super) async fn resolve(endpoint: &Endpoint) -> Result<Resolved, TransportEr
     hops.reverse();
     Ok(Resolved::Native(hops))
 }
+
+/// The options of a host that hold for the hosts on the way to it, too: as with ssh itself its configuration file, and
+/// beyond that which network and which known hosts. The others say how the host itself is reached.
+fn for_jumps(args: &[String]) -> Vec<String> {
+    let mut kept = Vec::new();
+    let mut args = args.iter();
+    let known = |option: &str| {
+        let name = option.split(['=', ' ']).next().unwrap_or_default().to_ascii_lowercase();
+        ["userknownhostsfile", "globalknownhostsfile", "addressfamily"].contains(&name.as_str())
+    };
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "-4" | "-6" => kept.push(arg.clone()),
+            "-F" => kept.extend(std::iter::once(arg).chain(args.next()).cloned()),
+            "-o" => {
+                if let Some(option) = args.next().filter(|option| known(option)) {
+                    kept.extend([arg.clone(), option.clone()]);
+                }
+            }
+            // Options with a value of their own: it is none of the above.
+            _ if arg.len() == 2 && VALUED.contains(&arg[1..]) => drop(args.next()),
+            _ if arg.starts_with("-F") => kept.push(arg.clone()),
+            _ if arg.strip_prefix("-o").is_some_and(known) => kept.push(arg.clone()),
+            _ => {}
+        }
+    }
+    kept
+}
+
+/// ssh's options of one letter that take a value (ssh(1)).
+const VALUED: &str = "BbcDEeIiJLlmOPpQRSWw";
 
 type Config = HashMap<String, Vec<String>>;
 
@@ -237,6 +267,21 @@ fn tilde(path: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_configuration_file_goes_with_every_hop() {
+        let kept = |args: &str| {
+            let args: Vec<String> = args.split(' ').map(str::to_owned).collect();
+            for_jumps(&args).join(" ")
+        };
+        assert_eq!(kept("-F cfg -J jb1 -o ProxyJump=jb1 -oUser=x -i -F"), "-F cfg");
+        assert_eq!(kept("-p 22 -Fcfg -4 -C -vv -l me"), "-Fcfg -4");
+        assert_eq!(
+            kept("-o UserKnownHostsFile=kh -oGlobalKnownHostsFile=none -o IdentityFile=k"),
+            "-o UserKnownHostsFile=kh -oGlobalKnownHostsFile=none"
+        );
+        assert_eq!(kept("-F"), "-F");
+    }
 
     #[test]
     fn jumps_are_read_in_every_form() {

@@ -13,6 +13,7 @@ mod hosts;
 mod lists;
 mod missing;
 mod passwords;
+mod programs;
 mod reference;
 mod runs;
 mod site;

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stderr)]
 
 mod bench;
+mod held;
 mod interrupted;
 mod login;
 mod mixed;
@@ -18,6 +19,7 @@ use bench::Bench;
 #[test]
 fn lab_bad_luck_and_bad_input() {
     let bench = Bench::new("faults", 71);
+    held::one_run_at_a_time(&bench);
     login::keys_of_users_and_hosts(&bench);
     login::becoming_root(&bench);
     mixed::a_site_of_all_kinds_of_tasks(&bench);
