@@ -236,9 +236,10 @@ i_put() {
   if [ -z "$4" ] || [ "$4" = "$i_U" ]; then
     i_left=$2
     eval "$i_a"
-    if [ "$i_u" = 0 ] && [ -n "$i_ex" ] && { : >>/run/.ishprov.lock; } 2>/dev/null; then
+    # A file to lock that no other account can open, that is always there and that nothing is left of.
+    if [ "$i_u" = 0 ] && [ -n "$i_ex" ] && [ -f /etc/shadow ]; then
       i_lock=1
-      { i_stage "$2" "$3"; } 2>>"$i_e" 8>>/run/.ishprov.lock || i_undo
+      { i_stage "$2" "$3"; } 2>>"$i_e" 8</etc/shadow || i_undo
     else
       { i_stage "$2" "$3"; } 2>>"$i_e" || i_undo
     fi

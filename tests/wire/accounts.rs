@@ -320,3 +320,70 @@ fn large_contents_and_answers_are_refused_with_their_size() {
         assert_eq!(known.peek(&whole), Some(&Answer::Failed(why)));
     }
 }
+
+/// An account that exchanges names in its home as fast as it can; ended with the test.
+struct Swapper(std::process::Child);
+
+impl Drop for Swapper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn names_that_are_exchanged_meanwhile_lead_root_nowhere() {
+    if !is_root() {
+        return;
+    }
+    // As nobody: a file and a folder that are links to root's every other moment.
+    const SWAP: &str = "cd \"$1\" || exit 1; while :; do \
+        : >f; mkdir d; rm -f f; ln -s \"$2\" f; rmdir d; ln -s \"$3\" d; rm -f f d; \
+        ln -s \"$2\" new; rm -f new; done 2>/dev/null";
+    for shell in shells() {
+        let (dir, home) = folders();
+        let hidden = secret(dir.path());
+        let roots = text(&dir.path().join("roots"));
+        std::fs::create_dir(&roots).expect("made");
+        std::fs::set_permissions(&roots, std::fs::Permissions::from_mode(0o700)).expect("mode");
+        let swapper = std::process::Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", SWAP, "sh"])
+            .args([&home, &hidden, &roots])
+            .spawn();
+        let swapper = Swapper(swapper.expect("setpriv runs"));
+        let at = |name: &str| format!("{home}/{name}");
+        let put = |path: String, follow: Follow| {
+            let mut put = Put::new(path, *b"new");
+            (put.follow, put.owner, put.mode) = (follow, Some("nobody".into()), Some(0o666));
+            Action::Put(put)
+        };
+        let one = |action: Action| Frame {
+            items: vec![ishprov::shell::Item::Act { actions: vec![action], seconds: 60, go_on: true }],
+        };
+        let mut frames = Vec::new();
+        for _ in 0..3 {
+            frames.push(one(put(at("f"), Follow::Own)));
+            frames.push(one(put(at("new"), Follow::No)));
+            frames.push(one(put(at("d/x"), Follow::No)));
+            for script in [
+                format!("i_chown own nobody {}", at("f")),
+                format!("i_chmod own 0666 {}", at("f")),
+                format!("i_chown own nobody {}", at("d")),
+                format!("i_chmod own 0777 {}", at("d")),
+                format!("i_mkdirs 0755 {}", at("d/sub")),
+                format!("i_touch 0666 {}", at("d/touched")),
+                format!("i_symlink /etc {}", at("d/link")),
+                format!("i_modes f 0600 0666 {home}"),
+                format!("i_modes d 0700 0777 {home}"),
+            ] {
+                frames.push(one(Action::files(script, "")));
+            }
+        }
+        let (_, _) = super::converse_raw(&shell, &frames);
+        drop(swapper);
+        untouched(&hidden);
+        let meta = std::fs::metadata(&roots).expect("there");
+        assert_eq!((meta.uid(), meta.mode() & 0o7777), (0, 0o700), "{shell:?}");
+        assert_eq!(std::fs::read_dir(&roots).expect("listed").count(), 0, "{shell:?}");
+    }
+}
