@@ -171,7 +171,7 @@ mod tests {
             ("{{ hostvars[a].b ~ hostvars }}", "a hostvars *b"),
             ("{{ hosts | map('extract', hostvars, 'a') | list }}", "hosts *a"),
             ("{{ hosts | map('extract', hostvars, ['a', 'b']) | list }}", "hosts *a"),
-            ("{{ hosts | map('extract', hostvars, a) | list }}", "a hostvars hosts"),
+            ("{{ hosts | map('extract', hostvars, a) | list }}", "a hosts hostvars"),
             ("{{ h | extract(hostvars, 'a') }}", "h *a"),
             ("{% include 'x' %}{{ a }}", "a"),
             ("{% include x %}", "x ?"),
