@@ -81,7 +81,7 @@ impl Console for JsonConsole {
             Event::Stopping { now } => json!({ "event": "stopping", "now": now }),
             Event::Started { .. } | Event::HostDone { .. } => return,
             Event::Done(done) => self.done(done, map),
-            Event::Note(text) => json!({ "event": "note", "msg": text }),
+            Event::Note(text) | Event::Halted(text) => json!({ "event": "note", "msg": text }),
             Event::Unreachable { host, diagnostic } => {
                 json!({ "event": "unreachable", "host": host, "diagnostic": to_json(diagnostic, map, &mask) })
             }

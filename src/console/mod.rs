@@ -242,6 +242,7 @@ mod tests {
             Event::Connecting { hosts: hosts() },
             Event::Started { host: text(), title: text() },
             Event::Note(text()),
+            Event::Halted(text()),
             Event::Unreachable { host: text(), diagnostic: diagnostic() },
             Event::Stopping { now: false },
             Event::Stopping { now: true },

@@ -366,6 +366,10 @@ impl Console for TextConsole {
                 self.active.remove(host);
                 self.flush(false);
             }
+            Event::Halted(text) => {
+                self.flush(true);
+                text.lines().for_each(|line| self.line(&format!("  {line}")));
+            }
             Event::Note(text) => text.lines().for_each(|line| self.line(&format!("  {line}"))),
             Event::Unreachable { host, diagnostic } => {
                 self.under_way.end(host);

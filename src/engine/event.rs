@@ -46,6 +46,8 @@ pub enum Event {
     },
     /// Worth telling.
     Note(String),
+    /// Why hosts do not go on; none of them is in the middle of anything.
+    Halted(String),
     /// A host cannot be reached, or was lost.
     Unreachable {
         /// Which host.

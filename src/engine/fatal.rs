@@ -70,7 +70,7 @@ impl Crew {
         }
         if stopped {
             let (of, share) = (batch.len(), plan.play.max_fail_percentage.unwrap_or_default());
-            self.shared.tell(Event::Note(format!(
+            self.shared.tell(Event::Halted(format!(
                 "{failed} of {of} hosts failed, more than `max_fail_percentage: {share}` allows: no host goes on"
             )));
         }
@@ -106,7 +106,7 @@ impl Crew {
                 true => "the other hosts leave the block with it",
                 false => "no host goes on",
             };
-            self.shared.tell(Event::Note(format!("{culprit} {how}, and {why}: {what}")));
+            self.shared.tell(Event::Halted(format!("{culprit} {how}, and {why}: {what}")));
         }
         stopped
     }

@@ -106,7 +106,7 @@ impl Crew {
                     (false, true) => ": the batches and plays that follow are not started",
                 };
                 if !what.is_empty() {
-                    self.shared.tell(Event::Note(format!("NO MORE HOSTS LEFT{what}")));
+                    self.shared.tell(Event::Halted(format!("NO MORE HOSTS LEFT{what}")));
                 }
             }
             rest = later;

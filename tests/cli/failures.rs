@@ -199,15 +199,15 @@ fn what_one_host_does_for_all_fails_for_all() {
     - {name: never, debug: {msg: ran}}"), @r"
     exit 2
     PLAY [web]
-    w1 failed, and it does this task for all hosts: the other hosts leave the block with it
     once rescued w1 (the command exited with 1)
+    w1 failed, and it does this task for all hosts: the other hosts leave the block with it
     rescue ok w1 w2 w3 (ran)
     ignored ignored w1 (the command exited with 1)
     read ok w1 w2 w3 (tried.failed: true)
     brings ok w1
     brought ok w1 w2 w3 (0)
-    w1 failed, and it does this task for all hosts: no host goes on
     for all FAILED w1 (the command exited with 1)
+    w1 failed, and it does this task for all hosts: no host goes on
     PLAY RECAP
     w1 : ok=5 changed=1 failed=1 rescued=1 ignored=1
     w2 : ok=3

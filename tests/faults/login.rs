@@ -68,6 +68,7 @@ pub fn keys_of_users_and_hosts(bench: &Bench) {
 pub fn becoming_root(bench: &Bench) {
     let user = |name: &str| format!("ansible_user={name}");
     bench.run("who.yaml", &["-e", &user("ops")]).code(0);
+    bench.run("rise.yaml", &["-e", &user("ops")]).code(0);
     let may_not = bench.run("who.yaml", &["-e", &user("nosudo")]);
     insta::assert_snapshot!(bench.told(may_not.code(4)), @"
     error: cannot become `root` by `sudo`: sudo: a password is required
