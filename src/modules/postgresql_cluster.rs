@@ -276,6 +276,7 @@ impl Module for PostgresqlCluster {
                 let mut script =
                     format!("set -e\n{}{room}{}\n", emptied_config(instance), create(params, true))
                         + &includes(instance);
+                script.push_str(&marked(instance));
                 if !params.initialise {
                     // It was empty or missing before, and no server has run on it.
                     script.push_str(&format!("find {data} -mindepth 1 -delete\n"));
@@ -621,6 +622,18 @@ fn initdb(params: &Params) -> String {
          # The configuration in /etc/postgresql is the one that counts.\n\
          rm -f {data}/postgresql.conf {data}/pg_hba.conf {data}/pg_ident.conf\n",
         join(words)
+    )
+}
+
+/// A cluster that was made here is known as such from its first moment on, by the first lines of its files: a run that is
+/// cut off before it has written them leaves nothing that looks like somebody else's.
+fn marked(instance: &Instance) -> String {
+    let config = quote(&instance.config_directory());
+    format!(
+        "[ -e {config}/conf.d/50-ishprov.conf ] || {{\n \
+         echo '# Written by ishprov: it made the cluster, the settings follow.' >{config}/conf.d/50-ishprov.conf\n \
+         chown postgres:postgres {config}/conf.d/50-ishprov.conf\n}}\n\
+         sed -i '1i # Written by ishprov: it made the cluster, the rules follow.' {config}/pg_hba.conf\n"
     )
 }
 
