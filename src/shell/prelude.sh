@@ -1,15 +1,17 @@
 # Functions of the host's shell, sent once per connection. Plain POSIX sh: dash, bash and busybox run it.
 # Every name starts with i_ so that none can meet a name of the environment.
 #   i_N nonce · i_D session directory (nobody may list it, its files are 0600; removed at the end) · i_U own account · i_M missing tools
-#   i_c process group that runs now · i_n counter of captured commands
+#   i_c process group that runs now · i_n counter of captured commands · i_lk the lock of this run on the host
 umask 077
-i_c= i_h= i_n=0 i_in=/dev/null i_v= i_D= i_cap=4194304 i_most=16777216
+i_c= i_lk= i_n=0 i_in=/dev/null i_v= i_D= i_cap=4194304 i_most=16777216
 
 # At the end of the connection, however it comes.
 i_bye() {
   trap - 0
   # bash may run this in a child that a signal hits right after the fork.
   sh -c '[ "$PPID" = "$1" ]' sh "$$" || return
+  # What hangs up on us must not keep us from clearing away.
+  trap '' HUP TERM PIPE
   [ -z "$i_c" ] || kill -KILL "$i_g$i_c" 2>/dev/null
   i_free
   [ -z "$i_D" ] || rm -rf -- "$i_D"
@@ -44,56 +46,56 @@ i_holders() {
       ;;
     *) i_held="$i_hr $i_hp $i_ha" ;;
     esac
-  done <"$i_h"
+  done <"$i_lk"
 }
 
 # Holds the host for the run $1: $2 is a run whose shells may be ended, $3 is told to others. What dead shells left is
 # taken over. Sets i_held where somebody else is at work.
 i_hold() {
-  i_held= i_h= i_try=0
+  i_held= i_lk= i_try=0
   for i_q in /run /dev/shm /tmp; do
     if [ -d "$i_q" ] && [ -w "$i_q" ]; then
-      i_h=$i_q/ishprov.lock.$i_u
+      i_lk=$i_q/ishprov.lock.$i_u
       break
     fi
   done
-  [ -n "$i_h" ] || return 0
+  [ -n "$i_lk" ] || return 0
   i_start $$
   i_me="$1 $$ $i_q $3"
   while [ "$i_try" -lt 80 ]; do
     i_try=$((i_try + 1))
     # Whole at once, or not at all.
     printf '%s\n' "$i_me" >"$i_D/lock"
-    ln -- "$i_D/lock" "$i_h" 2>/dev/null && return 0
-    [ -f "$i_h" ] || continue
+    ln -- "$i_D/lock" "$i_lk" 2>/dev/null && return 0
+    [ -f "$i_lk" ] || continue
     # Somebody else's file of that name says nothing.
-    [ "$(stat -c %u -- "$i_h" 2>/dev/null)" = "$i_u" ] || break
+    [ "$(stat -c %u -- "$i_lk" 2>/dev/null)" = "$i_u" ] || break
     i_holders "$1" "$2"
     if [ -n "$i_held" ]; then
       break
     elif [ -n "$i_own" ]; then
-      printf '%s\n' "$i_me" >>"$i_h"
+      printf '%s\n' "$i_me" >>"$i_lk"
       return 0
     elif [ -n "$i_late" ]; then
       sleep 0.2 2>/dev/null || sleep 1
       continue
     fi
-    mv -f -- "$i_h" "$i_D/stale" 2>/dev/null || continue
+    mv -f -- "$i_lk" "$i_D/stale" 2>/dev/null || continue
     # Meanwhile it may have become another's.
-    i_k=$i_h i_h=$i_D/stale
+    i_k=$i_lk i_lk=$i_D/stale
     i_holders "$1" "$2"
-    i_h=$i_k
-    [ -z "$i_held$i_own" ] || ln -- "$i_D/stale" "$i_h" 2>/dev/null
+    i_lk=$i_k
+    [ -z "$i_held$i_own" ] || ln -- "$i_D/stale" "$i_lk" 2>/dev/null
     rm -f -- "$i_D/stale"
   done
-  i_h=
+  i_lk=
 }
 
 # The last shell of the run lets go of the host.
 i_free() {
-  [ -n "$i_h" ] && [ -f "$i_h" ] && i_try=0 || return 0
+  [ -n "$i_lk" ] && [ -f "$i_lk" ] && i_try=0 || return 0
   i_holders "$i_run" ''
-  [ -n "$i_held$i_own" ] || rm -f -- "$i_h"
+  [ -n "$i_held$i_own" ] || rm -f -- "$i_lk"
 }
 
 # Exactly $1 bytes of the stream to standard output. dd is the one tool that takes no byte too many; beyond 1 MB a
@@ -423,7 +425,7 @@ i_hello() {
   i_T=${i_N#????????????????} i_T=$i_node.${i_N%"$i_T"}
   i_lib="i_M='$i_M' i_node=$i_node i_T=$i_T i_N=- i_u=\$(id -u)
 $i_lib"
-  i_held= i_h=
+  i_held= i_lk=
   [ -z "$i_run" ] || i_hold "$i_run" "$i_gone" "$i_who"
   i_b="$(uname -s -r -m)
 $i_id

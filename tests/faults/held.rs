@@ -16,7 +16,7 @@ pub fn one_run_at_a_time(bench: &Bench) {
     second.code(2).says(&["another run works on `h1`: ", "`ishprov run slow.yaml`, since 20", "on no host"]);
     assert_eq!(bench.sh("h2", "ls /srv"), "");
     // Who only looks is let in.
-    bench.run("slow.yaml", &["--limit", "h1", "--check"]).code(0);
+    bench.run("slow.yaml", &["--limit", "h1", "--check", "-e", "seconds=0"]).code(0);
     assert_eq!(bench.sh("h1", "cat /run/ishprov.lock.0"), lock);
     first.signal("KILL");
     first.end();
