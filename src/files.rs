@@ -272,8 +272,8 @@ fn kept_password(disk: &Disk, request: &PasswordRequest) -> Result<Secret, Strin
         return drawn();
     }
     let path = match (request.path.strip_prefix("~/"), std::env::home_dir()) {
-        (Some(rest), Some(home)) => home.join(rest),
-        _ => Path::new(&disk.keep_dir).join(&request.path),
+        (Some(rest), Some(home)) => kept_path(&home, rest)?,
+        _ => kept_path(Path::new(&disk.keep_dir), &request.path)?,
     };
     let plain = |text: &str| {
         let password = kept(text).map(Secret::new);
@@ -301,6 +301,33 @@ fn kept_password(disk: &Disk, request: &PasswordRequest) -> Result<Secret, Strin
         }
         Err(error) => Err(format!("cannot read `{}`: {error}", path.display())),
     }
+}
+
+/// Where a password is kept. Parts of the path may come from a host: none of them leads out of the folder.
+fn kept_path(dir: &Path, path: &str) -> Result<PathBuf, String> {
+    let refused = |why: &str| {
+        Err(format!("the password's path `{}` {why}: it is not read or written", path.escape_debug()))
+    };
+    if path.split('/').any(|part| part == "..") {
+        return refused("leads upwards by `..`");
+    }
+    if path.chars().any(char::is_control) || path.is_empty() || path.ends_with('/') {
+        return refused("names no file");
+    }
+    if path.starts_with('/') {
+        return Ok(PathBuf::from(path));
+    }
+    let mut at = dir.to_path_buf();
+    for part in path.split('/') {
+        at.push(part);
+        if at.is_symlink() {
+            let inside = std::fs::canonicalize(&at).ok().zip(std::fs::canonicalize(dir).ok());
+            if !inside.is_some_and(|(target, dir)| target.starts_with(dir)) {
+                return refused(&format!("leaves `{}` by the link `{}`", dir.display(), at.display()));
+            }
+        }
+    }
+    Ok(at)
 }
 
 fn write_password(disk: &Disk, path: &Path, password: &Secret) -> Result<(), String> {
@@ -385,6 +412,32 @@ pub fn command_line(text: &str) -> (SourceMap, FileId) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_is_kept_inside_its_folder() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let keep = dir.path().join("inventory");
+        std::fs::create_dir_all(keep.join("real")).expect("made");
+        std::os::unix::fs::symlink(dir.path(), keep.join("out")).expect("linked");
+        std::os::unix::fs::symlink("real", keep.join("in")).expect("linked");
+        std::os::unix::fs::symlink("/etc/passwd", keep.join("file")).expect("linked");
+        for path in ["secrets/app", "secrets/a..b", "in/x", "real/new/x", "/srv/secrets/x"] {
+            assert_eq!(kept_path(&keep, path), Ok(keep.join(path)), "{path}");
+        }
+        for (path, why) in [
+            ("../x", "leads upwards by `..`"),
+            ("secrets/../../esc", "leads upwards by `..`"),
+            ("/srv/../etc/x", "leads upwards by `..`"),
+            ("secrets/a\nb", "names no file"),
+            ("secrets/", "names no file"),
+            ("", "names no file"),
+            ("out/x", "by the link"),
+            ("file", "by the link"),
+        ] {
+            let said = kept_path(&keep, path).expect_err(path);
+            assert!(said.contains(why), "{path}: {said}");
+        }
+    }
 
     #[test]
     fn passwords_are_drawn_from_their_alphabet_and_kept_privately() {

@@ -477,3 +477,53 @@ async fn exercise_become(endpoint: &Endpoint) {
     assert_eq!(session.traffic().round_trips, 3, "password, hello, frame");
     session.close().await;
 }
+
+/// What answers in the place of a login shell: it says who it is, then lies.
+const LIAR: &str = r#"#!/usr/bin/env python3
+import os, re, sys, time
+n = re.search(r'([0-9a-f]{32}) ready', os.environ['SSH_ORIGINAL_COMMAND']).group(1).encode()
+def out(data):
+    while data: data = data[os.write(1, data):]
+def flood(data, pause=0):
+    while True:
+        out(data)
+        time.sleep(pause)
+out(b'\n%s ready 0\n' % n)
+body = b'Linux 6 x86_64\nuid=0(root) gid=0(root)\n  '
+out(b'\n%s hello %d\n' % (n, len(body)) + body)
+mode = sys.argv[1]
+if mode == 'noise': flood(b'A' * 65536)
+if mode == 'beats': flood(b'\n%s hb 0\n' % n, 0.3)
+if mode == 'drip': out(b'\n%s stat 0 5000000\n' % n); flood(b'1', 0.3)
+if mode == 'stall': out(b'\n%s stat 0 5000\nhalf' % n); time.sleep(60)
+if mode == 'noise-slow': flood(b'A', 0.3)
+out(b'\n%s end 1 0\n' % n)
+flood(b'B' * 65536)
+"#;
+
+#[tokio::test]
+async fn a_host_that_only_seems_to_live_is_given_up() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let script = dir.path().join("liar");
+    std::fs::write(&script, LIAR).expect("written");
+    for (mode, reason) in [
+        ("noise", "it sent more than 24 MB in one answer|no sign of life for 2 s"),
+        ("beats", "it was to be done within 12 s, and only says that it lives"),
+        ("drip", "it was to be done within 12 s, and only says that it lives"),
+        ("stall", "no sign of life for 2 s"),
+        ("noise-slow", "no sign of life for 2 s"),
+    ] {
+        let sshd = Sshd::start_with(&format!("ForceCommand python3 {} {mode}", script.display()));
+        let endpoint = Endpoint { silence: Duration::from_secs(2), ..sshd.endpoint() };
+        let error = refused(&endpoint).await;
+        assert!(reason.split('|').any(|reason| error.to_string().contains(reason)), "{mode}: {error}");
+    }
+    // Nobody asks for more: what comes is not kept, and the connection ends.
+    let sshd = Sshd::start_with(&format!("ForceCommand python3 {} unasked", script.display()));
+    let mut session = open(&sshd.endpoint()).await;
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    match session.frame(&Frame::act([Action::sh("true")])).await {
+        Err(error) => assert!(error.to_string().contains("that nobody asked for"), "{error}"),
+        Ok(replies) => panic!("{replies:?}"),
+    }
+}

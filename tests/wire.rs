@@ -76,16 +76,19 @@ fn converse_raw(shell: &[&str], frames: &[Frame]) -> (Vec<Vec<ItemReply>>, Strin
     let errors = errors.join().expect("read");
     child.wait().expect("it ends");
     let mut decoder = Decoder::new(nonce);
-    decoder.push(&bytes);
     let mut replies = Vec::new();
     let (mut records, mut all) = (Vec::new(), Vec::new());
-    while let Some(record) = decoder.next_record() {
-        all.push(record.clone());
-        if record.name == "end" {
-            let frame = replies.len();
-            replies.push(parse(&frames[frame], &std::mem::take(&mut records)));
-        } else {
-            records.push(record);
+    for piece in bytes.chunks(1 << 20) {
+        decoder.push(piece).expect("within the limits");
+        while let Some(record) = decoder.next_record().expect("within the limits") {
+            all.push(Record { body: Vec::new(), ..record.clone() });
+            if record.name == "end" {
+                decoder.next_frame();
+                let frame = replies.len();
+                replies.push(parse(&frames[frame], std::mem::take(&mut records)));
+            } else {
+                records.push(record);
+            }
         }
     }
     assert_eq!(replies.len(), frames.len(), "{shell:?} answered every frame; it said {errors:?} and {all:?}");
@@ -295,9 +298,10 @@ fn a_missing_tool_is_named() {
     child.stdin.take().expect("piped").write_all(&std::mem::take(&mut input)).expect("written");
     let out = child.wait_with_output().expect("ends").stdout;
     let mut decoder = Decoder::new(nonce);
-    decoder.push(&out);
-    let records: Vec<Record> = std::iter::from_fn(|| decoder.next_record()).collect();
-    let replies = parse(&frame, &records);
+    decoder.push(&out).expect("within the limits");
+    let records: Vec<Record> =
+        std::iter::from_fn(|| decoder.next_record().expect("within the limits")).collect();
+    let replies = parse(&frame, records);
     let found = answers(&replies[0]);
     let why = |ask: &Ask| found.get(ask).err().map(|fault| fault.message).unwrap_or_default();
     assert!(why(&asks[0]).contains("`dpkg-query` is missing"), "{}", why(&asks[0]));
@@ -492,7 +496,7 @@ fn a_killed_shell_costs_its_own_step_only() {
 fn long_output_is_cut_and_says_so() {
     for shell in shells() {
         let (outputs, failed) = act(&shell, vec![Action::sh("head -c 6000000 /dev/zero")]);
-        assert!(!failed && outputs[0].stdout.len() == 4 << 20, "{}", outputs[0].stdout.len());
+        assert!(!failed && outputs[0].stdout.len() == 2 << 20, "{}", outputs[0].stdout.len());
         assert!(outputs[0].error_text().contains("cut"));
     }
 }
@@ -597,11 +601,106 @@ fn a_full_disk_keeps_the_old_file_and_the_stream() {
             );
             let (outputs, failed) = acted(&replies[0][0]);
             assert!(failed && outputs[1].error_text().contains("No space left"), "{outputs:?}");
+            let cause = ishprov::shell::cause_of(&outputs[1].error_text()).map(|cause| cause.what);
+            assert_eq!(cause, Some(format!("no space left on {mount}")), "{outputs:?}");
             let file = answers(&replies[1][0]).file(&Ask::content(&path)).expect("answered").clone();
             assert_eq!(file.content.as_deref(), Some(&b"old"[..]));
         }
     }
     assert!(Command::new("umount").arg(&mount).status().expect("umount runs").success());
+}
+
+#[test]
+fn what_is_too_long_is_not_sent_and_says_so() {
+    use ishprov::shell::limits::{CONTENT, SCRIPT};
+    let dir = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| text(&dir.path().join(name));
+    let sparse = std::fs::File::create(at("sparse")).expect("made");
+    sparse.set_len(300 << 20).expect("sparse");
+    std::fs::write(at("large"), vec![7u8; CONTENT]).expect("written");
+    for number in 0..5 {
+        std::fs::write(at(&format!("part{number}")), vec![b'p'; CONTENT]).expect("written");
+    }
+    for shell in shells() {
+        let spared = Ask::File(FileAsk {
+            path: at("sparse"),
+            follow: true,
+            digest: true,
+            content: Content::Small,
+            user: None,
+        });
+        let long = Ask::sh(format!("head -c {} /dev/zero", SCRIPT + 1));
+        let endless = Ask::sh("cat /dev/zero");
+        let begun = Instant::now();
+        let asks = [Ask::content(at("sparse")), Ask::content(at("large")), long.clone(), Ask::sh("echo on")];
+        let replies = converse(
+            &shell,
+            &[
+                Frame::probe(asks.clone()),
+                Frame::probe([spared.clone()]),
+                Frame::probe([endless.clone(), Ask::content("/proc/version")]),
+                Frame::probe((0..5).map(|number| Ask::content(at(&format!("part{number}"))))),
+                Frame::act([Action::sh("head -c 9000000 /dev/zero; head -c 9000000 /dev/zero >&2")]),
+            ],
+        );
+        let found = answers(&replies[0][0]);
+        let why = |found: &Answers, ask: &Ask| found.get(ask).err().map(|f| f.message).unwrap_or_default();
+        let said = "it has 314572800 bytes, and contents of more than 4194304 bytes are not read";
+        assert!(why(found, &asks[0]).ends_with(said), "{}", why(found, &asks[0]));
+        assert_eq!(found.file(&asks[1]).expect("read").content.as_ref().map(Vec::len), Some(CONTENT));
+        assert_eq!(
+            why(found, &long),
+            "the answer of the host is longer than 8 MB: it is not taken by halves"
+        );
+        assert_eq!(found.output(&asks[3]).expect("the others are there").text(), "on\n");
+        let file = answers(&replies[1][0]).file(&spared).expect("compared by its digest").clone();
+        assert_eq!((file.content, file.size), (None, 300 << 20));
+        assert!(file.sha256.is_some_and(|digest| digest.len() == 64));
+        assert!(why(answers(&replies[2][0]), &endless).contains("not taken by halves"));
+        let version = answers(&replies[2][0]).file(&Ask::content("/proc/version")).expect("read").clone();
+        assert!(version.content.is_some_and(|text| text.starts_with(b"Linux")));
+        let crowd = answers(&replies[3][0]);
+        assert!(crowd.crowded());
+        let read = (0..5).filter(|number| crowd.file(&Ask::content(at(&format!("part{number}")))).is_ok());
+        assert_eq!(read.count(), 4, "as many as there is room for");
+        let (outputs, failed) = acted(&replies[4][0]);
+        assert!(!failed);
+        assert!(outputs[0].stdout.len() <= 2 << 20 && outputs[0].error_text().contains("is cut here"));
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn proxies_of_the_host_reach_what_is_run() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = text(&dir.path().join("environment"));
+    let content = "# http_proxy=http://no:1\n  export http_proxy=\"http://proxy:3128\"\nhttps_proxy='http://p:2' # why\n\
+                   NO_PROXY=localhost,10.0.0.0/8\nPATH=/evil\nLD_PRELOAD=/evil.so\nftp_proxy=$(touch /tmp/evil)\nno_proxy=last";
+    std::fs::write(&file, content).expect("written");
+    let nonce = fresh_nonce();
+    let run = |environment: Vec<(String, String)>| {
+        let script = "echo \"$http_proxy|$https_proxy|$NO_PROXY|$ftp_proxy|$no_proxy|$LD_PRELOAD\"";
+        Frame::act([Action::Run(Run { environment, ..Run::new(script) })])
+    };
+    for shell in shells() {
+        let own = run(vec![("http_proxy".to_owned(), "http://own:9".to_owned())]);
+        let mut first = hello(&run(Vec::new()), &nonce, 0, None);
+        first.script = first.script.replace("/etc/environment", &file);
+        let input = [first.head(&nonce), compile(&own, 1).head(&nonce)].concat();
+        let mut child = Command::new("env")
+            .args(["-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"])
+            .args(&shell)
+            .args(["-c", &bootstrap(&nonce)])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the shell starts");
+        child.stdin.take().expect("piped").write_all(&input).expect("written");
+        let out = String::from_utf8_lossy(&child.wait_with_output().expect("ends").stdout).into_owned();
+        let rest = "http://p:2|localhost,10.0.0.0/8|$(touch /tmp/evil)|last|";
+        assert!(out.contains(&format!("\nhttp://proxy:3128|{rest}\n")), "{shell:?}: {out}");
+        assert!(out.contains(&format!("\nhttp://own:9|{rest}\n")), "the task's own wins: {shell:?}: {out}");
+    }
 }
 
 #[test]

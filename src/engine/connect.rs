@@ -7,10 +7,14 @@ use super::play::HostSetup;
 use super::shared::Shared;
 use crate::diag::Diagnostic;
 use crate::facts;
+use crate::plan::Step;
 use crate::shell::{Ask, Frame, Hold, ItemReply};
 use crate::transport::{Endpoint, Greeting, Kind, Transport as _, TransportError};
 use serde_json::Value;
 use std::time::{Duration, Instant};
+
+/// Seconds by which a host's clock may be wrong before it is said where certificates are issued.
+const SKEW: u64 = 60;
 
 impl Host {
     /// Connects (unless connected) and reads the facts. A host that cannot be reached is marked so.
@@ -24,6 +28,7 @@ impl Host {
         let claim = claim.filter(|_| !shared.options.check);
         let mut endpoint = setup.endpoint.clone();
         endpoint.hold = claim.map(Claim::hold);
+        let begun = seconds_now();
         let mut connected = crate::transport::connect(&endpoint, &frame).await;
         if let (Some(claim), Ok((_, Greeting { held: Some([run, _, about]), .. }))) = (claim, &connected)
             && claim.is_gone(about)
@@ -54,7 +59,11 @@ impl Host {
         let Some(ItemReply::Answers(answers)) = greeting.replies.into_iter().next() else { return };
         let parsed = answers.output(&ask).and_then(|output| facts::parse(&output.text()));
         match parsed {
-            Ok(facts) => self.take_facts(&facts),
+            Ok(facts) => {
+                let clock = facts.get("date_time").and_then(|time| time.get("epoch")?.as_str()?.parse().ok());
+                self.skew = clock.map_or(0, |clock| ahead(clock, begun, seconds_now()));
+                self.take_facts(&facts);
+            }
             Err(fault) => {
                 let missing = greeting.missing.join(", ");
                 let mut diagnostic = Diagnostic::error(
@@ -85,6 +94,26 @@ impl Host {
         let Some(Value::Object(all)) = known.get("ansible_facts").map(|all| (**all).clone()) else { return };
         let learned = all.into_iter().filter(|(name, _)| !facts.contains_key(name)).collect();
         self.scope.learn(&learned);
+    }
+
+    /// Says once that the host's clock is wrong, where a certificate is to count there.
+    pub(super) fn tell_skew(&mut self, shared: &Shared, step: &Step) {
+        if self.skew.unsigned_abs() <= SKEW || !matches!(step.call.name(), "tls_cert" | "tls_ca") {
+            return;
+        }
+        let side = if self.skew < 0 { "behind" } else { "ahead of" };
+        let message = format!(
+            "the clock of `{}` is {} s {side} this machine's: certificates made now may not count there",
+            self.name,
+            self.skew.unsigned_abs()
+        );
+        self.skew = 0;
+        shared.tell(Event::Note(format!("warning: {message}")));
+        self.diagnostics.push(
+            Diagnostic::warning("clock", message)
+                .at(step.span)
+                .hint("set the host's clock, and let it be kept: `timedatectl set-ntp true` (systemd-timesyncd, chrony)"),
+        );
     }
 
     /// Whether the host still lets a new connection in, tried until `limit` is over.
@@ -124,6 +153,16 @@ impl Host {
     }
 }
 
+fn seconds_now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs() as i64)
+}
+
+/// Seconds that a clock is ahead for certain, when it was read between two moments of ours.
+fn ahead(clock: i64, begun: i64, ended: i64) -> i64 {
+    clock.saturating_sub(clock.clamp(begun, ended.max(begun)))
+}
+
 /// A failure of the connection as a message.
 pub fn explain(host: &str, error: &TransportError) -> Diagnostic {
     let code = match error {
@@ -134,4 +173,20 @@ pub fn explain(host: &str, error: &TransportError) -> Diagnostic {
         _ => "unreachable",
     };
     Diagnostic::error(code, error.to_string()).host(host).maybe_hint(error.hint())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_connection_is_no_wrong_clock() {
+        for (clock, wanted) in
+            [(1000, 0), (1004, 0), (1010, 0), (999, -1), (1011, 1), (0, -1000), (4610, 3600)]
+        {
+            assert_eq!(ahead(clock, 1000, 1010), wanted, "{clock}");
+        }
+        assert_eq!(ahead(i64::MIN, 1000, 1010), i64::MIN);
+        assert_eq!(ahead(1005, 1010, 1000), -5, "our own clock was set back meanwhile");
+    }
 }

@@ -60,6 +60,8 @@ pub struct Host {
     pub become_user: Option<String>,
     /// Account logged in with.
     pub login_user: String,
+    /// Seconds that its clock is ahead of this machine's, as far as that is certain; 0 once it was told.
+    pub(super) skew: i64,
     /// In check mode: something would have been changed, so that what follows may look different afterwards.
     pub announced: bool,
     /// Modules that announced a change in check mode.
@@ -188,6 +190,7 @@ impl Host {
             fell: None,
             learned: Learned::default(),
             kept: None,
+            skew: 0,
             results: Vec::new(),
         }
     }
@@ -219,6 +222,8 @@ impl Host {
         let mut window = self.kept.take().unwrap_or_else(|| Window::new(shared.options.window.max(1)));
         // What was just made ready needs no second look.
         let mut fresh = false;
+        // Whether what is known was asked for one unit by itself.
+        let mut alone = false;
         loop {
             if !self.is_active() {
                 return Halt::Over;
@@ -251,6 +256,7 @@ impl Host {
             if !window.knows(front) {
                 let Some(answers) = self.ask(shared, window.asks()).await else { continue };
                 window.known = answers;
+                alone = window.width == 1;
                 window.widen(window.width);
             }
             let waits = window.units.front().and_then(|unit| self.waits_for_others(shared, unit));
@@ -260,6 +266,12 @@ impl Host {
             }
             let Some(unit) = window.units.pop_front() else { continue };
             let answers = pick(&unit.host_asks(), &window.known);
+            if answers.crowded() && !std::mem::take(&mut alone) {
+                // Asked with others it was too much: now it is asked alone.
+                window.units.push_front(unit);
+                window.forget();
+                continue;
+            }
             self.cursor = unit.at.clone();
             if self.take(shared, unit, answers, &mut window).await == Flow::Elsewhere {
                 window.units.clear();

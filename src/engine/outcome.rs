@@ -8,7 +8,7 @@ use super::unit::{Unit, truth};
 use crate::diag::Diagnostic;
 use crate::modules::{Call, Change, Nature};
 use crate::plan::{HostScope, Landing, Step, addressed, framed, of_item};
-use crate::shell::{Action, CHANGED_MEANWHILE, Output, Over};
+use crate::shell::{Action, CHANGED_MEANWHILE, Output, Over, cause_of};
 use crate::yaml::Node;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -89,12 +89,19 @@ impl Outcome {
         let output = outputs.last().unwrap_or(&none);
         let action = actions.get(outputs.len().saturating_sub(1));
         let what = action.map_or_else(String::new, shown);
-        let message = match (output.timed_out, call.spec().name) {
-            (true, name) => format!("`{name}` was ended: it took longer than its time limit"),
-            (false, "command" | "shell" | "raw" | "script") => {
-                format!("the command exited with {}", output.status)
+        let words = output.error_text();
+        let free = matches!(call.spec().name, "command" | "shell" | "raw" | "script");
+        // A command of the site may speak of anything: only what it said at last tells why it failed.
+        let said = if free { words.trim_end().lines().last().unwrap_or_default() } else { &words };
+        let cause = cause_of(said).filter(|_| !output.timed_out);
+        let message = match (output.timed_out, call.spec().name, &cause) {
+            (true, name, _) => format!("`{name}` was ended: it took longer than its time limit"),
+            (false, _, Some(cause)) if free => {
+                format!("the command exited with {}: {}", output.status, cause.what)
             }
-            (false, name) => format!("`{name}` failed: {}", first_line(output)),
+            (false, _, None) if free => format!("the command exited with {}", output.status),
+            (false, name, Some(cause)) => format!("`{name}` failed: {}", cause.what),
+            (false, name, None) => format!("`{name}` failed: {}", first_line(output)),
         };
         let mut diagnostic = Diagnostic::error("task-failed", message)
             .at(step.name.as_ref().map_or(step.span, |name| name.span));
@@ -109,9 +116,7 @@ impl Outcome {
         if output.timed_out {
             diagnostic.hints.push("`timeout:` on the task gives it longer".to_owned());
         }
-        if output.error_text().contains("No space left on device") {
-            diagnostic.hints.push("the disk is full: free some room on the host and run again".to_owned());
-        }
+        diagnostic.hints.extend(cause.map(|cause| cause.hint.to_owned()));
         if output.error_text().lines().any(|line| line.trim_end().ends_with(": not found")) {
             diagnostic
                 .hints

@@ -13,6 +13,7 @@ mod storage;
 mod system;
 
 use crate::diag::Fault;
+use crate::shell::limits::{FACTS, bytes};
 use answer::Answer;
 pub use network::{Connection, connection};
 use serde_json::{Map, Value, json};
@@ -30,6 +31,10 @@ pub const CONNECTION: &str = include_str!("connection.sh");
 /// # Errors
 /// When the answer is cut short or lacks what every Linux host has (`uname`, `/proc/meminfo`).
 pub fn parse(text: &str) -> Result<Map<String, Value>, Fault> {
+    if text.len() > FACTS {
+        let (found, most) = (bytes(text.len() as u64), bytes(FACTS as u64));
+        return Err(Fault::task(format!("the host says {found} of itself; at most {most} are read")));
+    }
     let answer = Answer::parse(text)?;
     let mut facts = Map::new();
     let mut ours = Map::new();
@@ -38,10 +43,47 @@ pub fn parse(text: &str) -> Result<Map<String, Value>, Fault> {
     network::gather(&answer, &mut facts, &mut ours);
     let directory = postgresql::gather(&answer, &mut ours);
     storage::gather(&answer, &directory, &mut facts, &mut ours);
+    plain_names(&facts)?;
     facts.insert("ishprov".to_owned(), Value::Object(ours));
     facts.insert("gather_subset".to_owned(), json!(["all"]));
     facts.insert("module_setup".to_owned(), json!(true));
     Ok(facts)
+}
+
+/// Facts that sites make names of files of: `include_vars: "{{ ansible_distribution }}.yaml"`.
+const NAMES: &[&str] = &[
+    "nodename",
+    "hostname",
+    "fqdn",
+    "domain",
+    "system",
+    "kernel",
+    "machine",
+    "architecture",
+    "distribution",
+    "distribution_release",
+    "distribution_version",
+    "distribution_major_version",
+    "os_family",
+    "pkg_mgr",
+    "service_mgr",
+];
+
+/// A host that calls itself `../../x` is not to choose what is read or written on the control machine.
+fn plain_names(facts: &Map<String, Value>) -> Result<(), Fault> {
+    for name in NAMES {
+        let Some(value) = facts.get(*name).and_then(Value::as_str) else { continue };
+        let host = matches!(*name, "nodename" | "hostname" | "fqdn" | "domain");
+        let leads = value.starts_with('/') || value.split('/').any(|part| part == "..");
+        if leads || value.chars().any(char::is_control) || host && value.contains('/') {
+            let shown: String = value.chars().take(80).collect();
+            return Err(Fault::task(format!(
+                "the host says that its {name} is `{}`: that is a path, and no name",
+                shown.escape_debug()
+            )));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -63,6 +105,24 @@ mod tests {
         for (path, wanted) in rows {
             assert_eq!(at(facts, path), wanted, "{path}");
         }
+    }
+
+    #[test]
+    fn a_host_that_calls_itself_a_path_is_refused() {
+        let text = include_str!("testdata/debian12-vm.txt");
+        let node = parse(text).expect("parses")["nodename"].as_str().expect("a name").to_owned();
+        let release = parse(text).expect("parses")["kernel"].as_str().expect("a name").to_owned();
+        for (from, to) in [
+            (node.as_str(), "../../esc"),
+            (node.as_str(), "a/b"),
+            (node.as_str(), "a\u{1b}]0;x\u{7}"),
+            (release.as_str(), "/etc/passwd"),
+        ] {
+            let said = parse(&text.replace(&format!(" {from} "), &format!(" {to} "))).expect_err(to);
+            assert!(said.message.contains("that is a path, and no name"), "{}", said.message);
+        }
+        let long = format!("{text}{}", "x".repeat(FACTS));
+        assert!(parse(&long).expect_err("too long").message.contains("at most 2 MB are read"));
     }
 
     #[test]

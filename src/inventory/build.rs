@@ -1,7 +1,7 @@
 //! Puts sources and vars files together: merging, implicit groups, depth, and what contradicts itself.
 
 use super::vars::{Loaded, VarsFile};
-use super::{Group, Host, Inventory, Vars, address, from_yaml, ini};
+use super::{Group, Host, Inventory, Vars, address, from_yaml, ini, names};
 use crate::diag::{Diagnostic, FileId, SourceMap, Span, nearest};
 use crate::yaml::{Kind, Node};
 use indexmap::IndexMap;
@@ -120,6 +120,12 @@ impl Builder {
     }
 
     pub(super) fn group(&mut self, name: &str, span: Span) {
+        if let Err(why) = names::group(name) {
+            // Where it is named a second time it is there already, and told already.
+            if !self.groups.contains_key(name) {
+                self.faults.push(bad_name("bad-group-name", why, span));
+            }
+        }
         let group = self.groups.entry(name.to_owned()).or_insert_with(|| new_group(name, None));
         group.span.get_or_insert(span);
     }
@@ -133,6 +139,10 @@ impl Builder {
                 return Vec::new();
             }
         };
+        if let Some(why) = names.iter().find_map(|name| names::host(name).err()) {
+            self.faults.push(bad_name("bad-host-name", why, span));
+            return Vec::new();
+        }
         for name in &names {
             let path = &self.path;
             self.hosts.entry(name.clone()).or_insert_with(|| Host {
@@ -364,6 +374,12 @@ impl Builder {
             );
         }
     }
+}
+
+fn bad_name(code: &'static str, why: String, span: Span) -> Diagnostic {
+    Diagnostic::error(code, why)
+        .at(span)
+        .hint("names become parts of paths and commands: letters, digits and `. - _`; an address goes into `ansible_host`")
 }
 
 /// `db1` and `db2` are two hosts, not a slip.

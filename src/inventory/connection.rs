@@ -114,9 +114,9 @@ pub fn read(vars: &Map<String, Value>) -> Result<Connection, Vec<Fault>> {
     let mut reader = Reader { vars, faults: Vec::new() };
     let mut connection = Connection {
         kind: reader.kind(),
-        address: reader.text("address"),
+        address: reader.name("address", super::names::address),
         port: reader.port(),
-        user: reader.text("user"),
+        user: reader.name("user", super::names::account),
         password: reader.secret("password"),
         private_key: reader.text("private_key"),
         ssh_args: Vec::new(),
@@ -124,7 +124,7 @@ pub fn read(vars: &Map<String, Value>) -> Result<Connection, Vec<Fault>> {
         timeout: reader.timeout(),
         host_key_checking: reader.truth("host_key_checking"),
         become_root: reader.truth("become"),
-        become_user: reader.text("become_user"),
+        become_user: reader.name("become_user", super::names::account),
         become_method: reader.method(),
         become_password: reader.secret("become_password"),
         become_exe: reader.text("become_exe"),
@@ -168,6 +168,18 @@ impl<'a> Reader<'a> {
         match plain(value) {
             Some(text) => Some(text).filter(|text| !text.is_empty()),
             None => self.fault(name, "a text", value),
+        }
+    }
+
+    /// A text that goes into a command line or a path.
+    fn name(&mut self, field: &str, check: fn(&str) -> Result<(), String>) -> Option<String> {
+        let text = self.text(field)?;
+        match (check(&text), self.value(field)) {
+            (Err(why), Some((name, _))) => {
+                self.faults.push(Fault::param(name, format!("`{name}`: {why}")));
+                None
+            }
+            _ => Some(text),
         }
     }
 

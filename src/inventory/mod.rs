@@ -13,6 +13,7 @@ mod host;
 mod ini;
 mod layout;
 mod literal;
+mod names;
 mod pattern;
 mod show;
 mod vars;

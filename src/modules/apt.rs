@@ -27,7 +27,7 @@
 use super::debian::{self, AptOptions, LISTS, Touched, bare};
 use super::{Args, Change, Kind, Module, Nature, Param, Spec, Verdict};
 use crate::diag::Fault;
-use crate::shell::{Action, Answers, Ask, Output, PackageState, join};
+use crate::shell::{Action, Answers, Ask, Output, PackageState, cause_of, join};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
@@ -444,8 +444,14 @@ fn output(answers: &Answers, ask: &Ask) -> Result<String, Fault> {
     }
     let error = output.error_text();
     let last = error.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
-    Err(Fault::task(format!("apt cannot tell what is to be done: {}", last.trim()))
-        .note(error.trim().to_owned()))
+    let cause = cause_of(&error);
+    let why = cause.as_ref().map_or(last.trim(), |cause| cause.what.as_str());
+    let fault =
+        Fault::task(format!("apt cannot tell what is to be done: {why}")).note(error.trim().to_owned());
+    Err(match &cause {
+        Some(cause) => fault.hint(cause.hint),
+        None => fault,
+    })
 }
 
 /// Whether it is to be installed or upgraded.

@@ -3,6 +3,7 @@
 //! Questions are data so that a whole window of them can be merged: one `stat` for all files, one `dpkg-query`
 //! for all packages, one `systemctl show` for all units.
 
+use super::limits::CONTENT;
 use super::output::Output;
 use super::secret::Secret;
 use crate::diag::Fault;
@@ -62,7 +63,7 @@ pub enum Content {
 pub const SMALL_BYTES: u64 = 1 << 20;
 /// Files whose content a task works on (configuration, keys, what `slurp` reads) are far smaller; whoever owns a file
 /// could else fill this machine's memory.
-pub const CONTENT_BYTES: u64 = 16 << 20;
+pub const CONTENT_BYTES: u64 = CONTENT as u64;
 
 /// What only the control machine can answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -269,6 +270,9 @@ pub enum Answer {
     Failed(String),
 }
 
+/// Why an answer of a large window is missing although it could be had: the window's answers together were too long.
+pub(super) const CROWDED: &str = "the answers of this round were longer together than is taken at once";
+
 /// The answers to a module's questions.
 #[derive(Debug, Clone, Default)]
 pub struct Answers {
@@ -301,6 +305,11 @@ impl Answers {
     /// Whether a question was answered.
     pub fn has(&self, ask: &Ask) -> bool {
         self.known.contains_key(ask)
+    }
+
+    /// Whether something is missing only because too much was asked at once.
+    pub fn crowded(&self) -> bool {
+        self.known.values().any(|answer| matches!(answer, Answer::Failed(why) if why.ends_with(CROWDED)))
     }
 
     /// The answer to a question, if there is one.

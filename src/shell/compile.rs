@@ -4,6 +4,8 @@
 //! contents, standard inputs) as raw bytes in the order in which the script takes them. The functions that the script
 //! calls are sent once per connection ([`hello`]). What comes back is a stream of records, read by [`super::reply`].
 
+use super::ask::CROWDED;
+use super::limits::{ANSWER, OUTPUT, ROOM, SCRIPT};
 use super::{Action, Ask, CONTENT_BYTES, Content, FileAsk, Over, Put, Run, SMALL_BYTES, quote};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -55,6 +57,30 @@ impl Frame {
     /// One window of questions.
     pub fn probe(asks: impl IntoIterator<Item = Ask>) -> Self {
         Self { items: vec![Item::Probe(asks.into_iter().collect())] }
+    }
+
+    /// Seconds within which an honest host is done with it: the limits of all that it runs, and for each part the time
+    /// in which a process group is ended.
+    pub fn seconds(&self) -> u64 {
+        const ENDING: u64 = 15;
+        // Digests of large files, packages, units, the sync of a file: they have no limit of their own.
+        const UNLIMITED: u64 = 600;
+        let of = |item: &Item| match item {
+            Item::Probe(asks) => {
+                let asks = distinct(asks);
+                let lookup = asks.iter().any(|ask| !matches!(ask, Ask::Sh { .. }));
+                batches(&asks).len() as u64 * (PROBE_SECONDS + ENDING) + if lookup { UNLIMITED } else { 0 }
+            }
+            Item::Act { actions, seconds, .. } => actions
+                .iter()
+                .map(|action| match action {
+                    Action::Run(run) => run.timeout.unwrap_or(*seconds).saturating_add(ENDING),
+                    Action::Put(_) => seconds.saturating_add(UNLIMITED),
+                    Action::Local(_) | Action::Reconnect { .. } => 0,
+                })
+                .fold(0, u64::saturating_add),
+        };
+        self.items.iter().map(of).fold(0, u64::saturating_add)
     }
 
     /// The actions of one step.
@@ -120,10 +146,16 @@ pub fn hello(frame: &Frame, nonce: &str, number: u64, hold: Option<&Hold>) -> Wi
     });
     let (functions, files) = (travelling(PRELUDE), quote(&travelling(FILES)));
     wire.script = format!(
-        "i_N={nonce} i_run=\n{held}i_lib={files}\neval \"$i_lib\"\n{functions}i_hello\n{}",
+        "i_N={nonce} i_run=\n{held}{}\ni_lib={files}\neval \"$i_lib\"\n{functions}i_hello\n{}",
+        limits(),
         wire.script
     );
     wire
+}
+
+/// The limits that the functions keep to.
+fn limits() -> String {
+    format!("i_cap={OUTPUT} i_sc={SCRIPT} i_tc={ANSWER} i_fr={ROOM} i_cr={}", quote(CROWDED))
 }
 
 /// Comments need not travel.
@@ -134,7 +166,7 @@ fn travelling(text: &str) -> String {
 
 /// A frame's script and payloads. `number` marks it among those of the connection.
 pub fn compile(frame: &Frame, number: u64) -> Wire {
-    let mut out = Writer { script: String::from("i_F=0\n"), payloads: Vec::new() };
+    let mut out = Writer { script: String::from("i_F=0 i_room=$i_fr\n"), payloads: Vec::new() };
     for (index, item) in frame.items.iter().enumerate() {
         let taken = out.payloads.len();
         out.line("if [ \"$i_F\" = 0 ]; then");

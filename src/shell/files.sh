@@ -51,6 +51,10 @@ i_opened() {
 '
 eval "$i_some"
 
+# Around something long that writes no record: a sign of life, where somebody waits for one (see prelude.sh).
+i_beat() { :; }
+i_still() { :; }
+
 i_size() { stat -L -c %s -- "$1" 2>/dev/null || wc -c <"$1"; }
 
 # Records of why a path cannot be looked at: for others than root, `not there` may mean `not shown`.
@@ -140,6 +144,9 @@ i_sums() {
     i_q=$((i_q - 1))
   done
   [ $# -gt 0 ] || return 0
+  i_lo=0
+  for i_q in $i_E; do eval "i_lo=\$((i_lo + \${i_z$i_q:-0}))"; done
+  [ "$i_lo" -lt 67108864 ] || i_beat
   case $i_M in
   *" sha256sum "*)
     case $i_M in
@@ -156,6 +163,7 @@ i_sums() {
       i_b=$(for i_p; do sha256sum <"$i_p" 2>/dev/null || echo -; done)
     ;;
   esac
+  [ "$i_lo" -lt 67108864 ] || i_still
   i_b="$i_E
 $i_b"
   i_say sum "$i_k"
@@ -169,10 +177,15 @@ i_text() {
     i_long "$@"
     return 0
   fi
+  if [ "$i_z" -gt "${i_room:-$i_z}" ]; then
+    i_crowd "$@"
+    return 0
+  fi
   if [ "$i_z" -gt 0 ] && [ "$i_z" -le 1048576 ]; then
     # A shell variable drops NUL: where the length is not the file's, the slow way is taken.
     { i_b=$(head -c "$((i_z + 1))" -- "$i_p" && echo x); } 2>/dev/null
     if [ "${#i_b}" = $((i_z + 1)) ]; then
+      [ -z "$i_room" ] || i_room=$((i_room - i_z))
       i_b=${i_b%x}
       i_say text "$1" "$2"
       return
@@ -183,7 +196,10 @@ i_text() {
     if [ "$i_z" -gt "$3" ]; then
       # It grew meanwhile, or it is no file of a disk.
       i_long "$@"
+    elif [ "$i_z" -gt "${i_room:-$i_z}" ]; then
+      i_crowd "$@"
     else
+      [ -z "$i_room" ] || i_room=$((i_room - i_z))
       printf '\n%s text %d %d %d\n' "$i_N" "$1" "$2" "$i_z"
       [ "$i_z" = 0 ] || cat -- "$i_D/c"
     fi
@@ -192,6 +208,13 @@ i_text() {
     i_b=$(cat "$i_D/ce")
     i_say bad "$1" "$2"
   fi
+}
+
+# There is no room left for it in this frame.
+i_crowd() {
+  [ -z "$4" ] || return 0
+  i_b=$i_cr
+  i_say bad "$1" "$2"
 }
 
 i_long() {
@@ -450,15 +473,21 @@ i_fill() {
   esac
   [ -z "$i_kept" ] || chown -- ":$i_kept" "$i_fd" 2>/dev/null
   chmod -- "${i_m:-0600}" "$i_fd" || return 1
+  i_beat
   sync "$i_fd" 2>/dev/null || sync
+  i_q=$?
+  i_still
+  return "$i_q"
 }
 
 # A copy with owner and mode, where there is nothing yet.
 i_copy() {
   set -C
+  i_beat
   { cat -- "$1" >&7 && i_q=$(stat -c '%a %u:%g' -- "$1") && { chown -- "${i_q#* }" /proc/self/fd/7 2>/dev/null || [ "$i_u" != 0 ]; } &&
     chmod -- "${i_q% *}" /proc/self/fd/7; } 7>"$2"
   i_q=$?
+  i_still
   set +C
   [ "$i_q" = 0 ] || i_no "the backup \`$2\` cannot be made"
 }

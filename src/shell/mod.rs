@@ -5,9 +5,12 @@
 
 mod action;
 mod ask;
+mod cause;
 mod compile;
+pub mod limits;
 mod output;
 mod quote;
+mod record;
 mod reply;
 mod secret;
 
@@ -16,8 +19,10 @@ pub use ask::{
     Account, Answer, Answers, Ask, CONTENT_BYTES, Content, FileAsk, FileKind, FileState, GroupEntry,
     LocalAsk, PackageState, SMALL_BYTES, UnitState,
 };
+pub use cause::{Cause, cause_of};
 pub use compile::{ACTION_SECONDS, Frame, Hold, Item, PROBE_SECONDS, Wire, bootstrap, compile, hello};
 pub use output::Output;
 pub use quote::{join, quote};
-pub use reply::{Decoder, ItemReply, Record, parse};
+pub use record::{Decoder, Record};
+pub use reply::{ItemReply, parse};
 pub use secret::{MASK, Masker, Secret};

@@ -2,8 +2,10 @@
 # Every name starts with i_ so that none can meet a name of the environment.
 #   i_N nonce · i_D session directory (nobody may list it, its files are 0600; removed at the end) · i_U own account · i_M missing tools
 #   i_c process group that runs now · i_n counter of captured commands · i_lk the lock of this run on the host
+# What is sent is limited: i_cap a stream of a command · i_sc of a question · i_tc a table · i_fr all that is large in a
+# frame, of which i_room is left (src/shell/limits.rs has the numbers and their reasons).
 umask 077
-i_c= i_lk= i_n=0 i_in=/dev/null i_v= i_D= i_cap=4194304 i_most=16777216
+i_c= i_lk= i_n=0 i_in=/dev/null i_v= i_D= i_room=$i_fr
 
 # At the end of the connection, however it comes.
 i_bye() {
@@ -141,6 +143,11 @@ i_watch() {
         # Nothing may fill the host's memory: a log of this size is started over (writers append).
         [ ! -s "$i_q" ] || [ "$(i_size "$i_q")" -lt 67108864 ] || { : >"$i_D/cut$i_n"; : >"$i_q"; }
       done
+      # A question that says so much is ended: its answer would not be taken.
+      if [ -d "$i_v" ] && [ -n "$(find "$i_v" -type f -size +131072 2>/dev/null)" ]; then
+        : >"$i_D/late$i_n"
+        break
+      fi
     fi
   done
   kill -TERM "$i_g$1" 2>/dev/null
@@ -152,6 +159,22 @@ i_watch() {
   kill -KILL "$i_g$1" 2>/dev/null
   exit 0
 }
+
+# Beside something long that writes no record: the same sign of life. i_beat, then i_still. What else is open is not
+# kept open by it.
+i_beat() {
+  (
+    trap '' PIPE
+    while sleep 2; do printf '\n%s hb 0\n' "$i_N" || exit; done
+  ) </dev/null 2>/dev/null 7>&- 8>&- &
+  i_hb=$!
+}
+
+i_still() {
+  kill -KILL "$i_hb"
+  wait "$i_hb"
+  :
+} 2>/dev/null
 
 # Runs the text $i_t as account $2 (empty: our own) in a process group of its own, for $1 seconds at most; input
 # $i_in, argument $i_v. The text goes by a file descriptor: on argv everyone could read it, and it may be long.
@@ -202,14 +225,36 @@ i_open() {
   : >"$i_e"
 }
 
+# A line for every file system of which less than 1% is left, of space or inodes, when a command failed for that: what
+# it says names at best the file that it could not write.
+i_full() {
+  grep -q 'No space left on device\|have enough free space' "$i_e" 2>/dev/null || return 0
+  ! grep -q '^no [a-z]* left on /' "$i_e" || return 0
+  for i_q in '-P|no space left on' '-Pi|no inodes left on'; do
+    df "${i_q%%|*}" 2>/dev/null | while read -r i_k i_z i_f i_left i_p i_x; do
+      # Not images, which are always full, and not what has no numbers.
+      case $i_k in /dev/loop*) continue ;; esac
+      case $i_z:$i_left in
+      0:*|*[!0-9:]*) ;;
+      *) [ $((i_left * 100)) -gt "$i_z" ] || printf '\n%s %s' "${i_q#*|}" "$i_x" ;;
+      esac
+    done
+  done >>"$i_e"
+}
+
 # The record of a captured command: status, timed out, lengths of both streams, and whether they were cut.
 i_reply() {
   i_lo=0 i_le=0 i_co=0 i_ce=0
+  [ "$i_r" = 0 ] || i_full
   [ ! -s "$i_o" ] || i_lo=$(i_size "$i_o")
   [ ! -s "$i_e" ] || i_le=$(i_size "$i_e")
   [ ! -e "$i_D/cut$i_n" ] || i_co=1
+  [ "$i_room" -ge "$2" ] || set -- "$1" "$i_room"
   [ "$i_lo" -le "$2" ] || i_co=1 i_lo=$2
+  i_room=$((i_room - i_lo))
+  [ "$i_room" -ge "$2" ] || set -- "$1" "$i_room"
   [ "$i_le" -le "$2" ] || i_ce=1 i_le=$2
+  i_room=$((i_room - i_le))
   printf '\n%s %s %d %d %d %d %d %d %d\n' "$i_N" "$1" "$i_r" "$i_to" "$i_lo" "$i_le" "$i_co" "$i_ce" $((i_lo + i_le))
   [ "$i_lo" = 0 ] || head -c "$i_lo" "$i_o"
   [ "$i_le" = 0 ] || head -c "$i_le" "$i_e"
@@ -241,9 +286,9 @@ i_put() {
     # A file to lock that no other account can open, that is always there and that nothing is left of.
     if [ "$i_u" = 0 ] && [ -n "$i_ex" ] && [ -f /etc/shadow ]; then
       i_lock=1
-      { i_stage "$2" "$3"; } 2>>"$i_e" 8</etc/shadow || i_undo
+      { i_stage "$2" "$3"; } 2>>"$i_e" 8</etc/shadow || { i_full; i_undo; }
     else
-      { i_stage "$2" "$3"; } 2>>"$i_e" || i_undo
+      { i_stage "$2" "$3"; } 2>>"$i_e" || { i_full; i_undo; }
     fi
     cd /
     [ "$i_left" = 0 ] || i_skip "$i_left"
@@ -269,6 +314,12 @@ i_stage $2 $3 || { i_undo; exit \"\$i_r\"; }"
 }
 
 i_table() {
+  i_b=$(i_size "$3")
+  if [ "${i_b:-0}" -gt "$i_tc" ]; then
+    i_b="\`$3\` is $i_b bytes long; at most $i_tc bytes are read"
+    i_say lack "$2" "$1"
+    return
+  fi
   i_b=$(cat "$3" 2>/dev/null && echo x)
   i_b=${i_b%x}
   i_say "$1" "$2"
@@ -309,11 +360,13 @@ i_units() {
   for i_p in $i_b; do case $i_p in LoadState=*) i_E=$((i_E + 1)) ;; esac; done
   if [ "$i_E" -ne "$i_q" ]; then
     i_b=
+    i_beat
     for i_p; do
       i_b="$i_b
 LoadState?
 $(systemctl show -p "$i_f" -- "$i_p" 2>&1)"
     done
+    i_still
   fi
   set +f
   i_say unit "$i_k"
@@ -341,7 +394,8 @@ i_asks() {
   i_b=
   i_k=$#
   while [ "$i_k" -gt 0 ]; do
-    if [ -f "$i_v/o$1" ] && [ -f "$i_v/e$1" ]; then
+    # Not through a link that the account put there.
+    if [ -f "$i_v/o$1" ] && [ -f "$i_v/e$1" ] && [ ! -L "$i_v/o$1" ] && [ ! -L "$i_v/e$1" ]; then
       i_b="$i_b $1"
       set -- "$@" "$i_v/o$1" "$i_v/e$1"
     fi
@@ -355,13 +409,19 @@ i_asks() {
     for i_q in $i_b; do
       i_le=${i_z%%[!0-9]*} i_z=${i_z#*[!0-9]}
       i_left=${i_z%%[!0-9]*} i_z=${i_z#*[!0-9]}
-      if [ "$i_le" -gt "$i_most" ] || [ "$i_left" -gt "$i_most" ]; then
-        # No answer at all is better than the beginning of one.
-        eval "i_s$i_q=+"
-        printf 'its answer has %d bytes, and more than %d are not read' "$((i_le + i_left))" "$i_most" >"$i_v/e$i_q"
-        : >"$i_v/o$i_q"
-        i_le=0 i_left=$(i_size "$i_v/e$i_q")
+      # What is too long is not sent by halves.
+      if [ "$i_le" -gt "$i_sc" ] || [ "$i_left" -gt "$i_sc" ]; then
+        i_h="$i_h $i_q long 0 0"
+        shift 2
+        continue
+      elif [ $((i_le + i_left)) -gt "$i_room" ]; then
+        i_h="$i_h $i_q full 0 0"
+        shift 2
+        continue
       fi
+      set -- "$@" "$1" "$2"
+      shift 2
+      i_room=$((i_room - i_le - i_left))
       eval "i_h=\"\$i_h $i_q \$i_s$i_q $i_le $i_left\""
       i_lo=$((i_lo + i_le + i_left))
     done
@@ -377,9 +437,34 @@ i_asks() {
   i_v=
 }
 
+# The proxies of /etc/environment, as a login by PAM would bring them: `export` and quotes around a value are dropped,
+# a `#` begins a comment. A task's own environment comes later and wins.
+i_proxies() {
+  [ -r /etc/environment ] || return 0
+  while IFS= read -r i_q || [ -n "$i_q" ]; do
+    i_q=${i_q%%#*}
+    i_q=${i_q#"${i_q%%[! 	]*}"}
+    i_q=${i_q%"${i_q##*[! 	]}"}
+    i_q=${i_q#export }
+    i_k=${i_q%%=*} i_q=${i_q#*=}
+    case $i_k in
+    http_proxy|https_proxy|ftp_proxy|all_proxy|no_proxy|HTTP_PROXY|HTTPS_PROXY|FTP_PROXY|ALL_PROXY|NO_PROXY) ;;
+    *) continue ;;
+    esac
+    case $i_q in
+    [\"\']*)
+      i_q=${i_q#?}
+      case $i_q in *[\"\']) i_q=${i_q%?} ;; esac
+      ;;
+    esac
+    export "$i_k=$i_q"
+  done </etc/environment
+}
+
 # Who and where we are; once per connection.
 i_hello() {
   cd /
+  i_proxies
   i_M=
   for i_q in stat sha256sum openssl dpkg-query systemctl setsid runuser setpriv su sudo readlink head dd mv cp ln sync \
     chown chmod mkdir rm cat sleep id uname; do

@@ -1,9 +1,9 @@
-//! What a host sent back: a stream of records, and the answers read from them.
-//!
-//! A record is a line `NONCE NAME FIELDS... LENGTH` behind a line end, then `LENGTH` bytes. The nonce is made anew for
-//! every connection, so nothing that a login script or a late background job prints can be taken for a record.
+//! The answers read from the records that a host sent back.
 
+use super::ask::CROWDED;
 use super::compile::{Frame, Item, batches, distinct, files, plain_name};
+use super::limits::{self, ANSWER, BINARY, CONTENT, LINES, OUTPUT, SCRIPT};
+use super::record::{Decoder, Record};
 use super::{
     Account, Action, Answer, Answers, Ask, Content, FileAsk, FileKind, FileState, GroupEntry, Output,
     PackageState, SMALL_BYTES, UnitState,
@@ -26,105 +26,38 @@ pub enum ItemReply {
     NotRun,
 }
 
-/// One record of the stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    /// What it is.
-    pub name: String,
-    /// Its fields without the length.
-    pub fields: Vec<String>,
-    /// Its body.
-    pub body: Vec<u8>,
-}
-
-impl Record {
-    fn number(&self, index: usize) -> Option<usize> {
-        self.fields.get(index)?.parse().ok()
-    }
-}
-
-/// Cuts a stream into records; feed it as bytes arrive.
-#[derive(Debug)]
-pub struct Decoder {
-    mark: Vec<u8>,
-    buffer: Vec<u8>,
-    /// Where the next record may begin: all before it was looked at.
-    from: usize,
-}
-
-impl Decoder {
-    /// A decoder for the records of one connection.
-    pub fn new(nonce: &str) -> Self {
-        Self { mark: format!("\n{nonce} ").into_bytes(), buffer: Vec::new(), from: 0 }
-    }
-
-    /// Takes in bytes.
-    pub fn push(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
-    }
-
-    /// What arrived and belongs to no record (yet): noise of a login script, or a shell's last words.
-    pub fn rest(&self) -> &[u8] {
-        &self.buffer
-    }
-
-    /// The next whole record.
-    pub fn next_record(&mut self) -> Option<Record> {
-        let start = self.from
-            + find(&self.buffer[self.from..], &self.mark).or_else(|| {
-                self.from = self.buffer.len().saturating_sub(self.mark.len()).max(self.from);
-                None
-            })?;
-        self.from = start;
-        let head = start + self.mark.len();
-        let end = head + self.buffer[head..].iter().position(|byte| *byte == b'\n')?;
-        let line = String::from_utf8_lossy(&self.buffer[head..end]).into_owned();
-        let mut words: Vec<String> = line.split_ascii_whitespace().map(str::to_owned).collect();
-        let Some(length) =
-            words.pop().and_then(|word| word.parse::<usize>().ok()).filter(|_| !words.is_empty())
-        else {
-            self.from = end;
-            return self.next_record();
-        };
-        let body = end + 1;
-        if self.buffer.len() < body + length {
-            return None;
-        }
-        let record =
-            Record { name: words.remove(0), fields: words, body: self.buffer[body..body + length].to_vec() };
-        self.buffer.drain(..body + length);
-        self.from = 0;
-        Some(record)
-    }
-}
-
 /// The replies to a frame's items from the records that came back for it. What is missing is said in the answer
 /// concerned, never guessed.
-pub fn parse(frame: &Frame, records: &[Record]) -> Vec<ItemReply> {
-    let items = frame.items.iter().enumerate();
+pub fn parse(frame: &Frame, records: Vec<Record>) -> Vec<ItemReply> {
+    let mut of_items: Vec<Vec<Record>> = frame.items.iter().map(|_| Vec::new()).collect();
+    for record in records {
+        if let Some(mine) = record.number(0).and_then(|index| of_items.get_mut(index)) {
+            mine.push(record);
+        }
+    }
+    let items = frame.items.iter().zip(of_items);
     items
-        .map(|(index, item)| {
-            let mine: Vec<&Record> =
-                records.iter().filter(|record| record.number(0) == Some(index)).collect();
+        .map(|(item, mut mine)| {
             if mine.iter().any(|record| record.name == "not") {
                 return ItemReply::NotRun;
             }
             match item {
-                Item::Probe(asks) => ItemReply::Answers(answers(asks, &mine)),
-                Item::Act { actions, .. } => acted(actions, &mine),
+                Item::Probe(asks) => ItemReply::Answers(answers(asks, &mut mine)),
+                Item::Act { actions, .. } => acted(actions, &mut mine),
             }
         })
         .collect()
 }
 
-fn acted(actions: &[Action], records: &[&Record]) -> ItemReply {
+fn acted(actions: &[Action], records: &mut [Record]) -> ItemReply {
     let mut outputs = Vec::new();
     for (number, action) in actions.iter().enumerate() {
         let output = match action {
             Action::Local(_) | Action::Reconnect { .. } => Output::default(),
             Action::Run(_) | Action::Put(_) => {
-                let record =
-                    records.iter().find(|record| record.name == "act" && record.number(1) == Some(number));
+                let record = records
+                    .iter_mut()
+                    .find(|record| record.name == "act" && record.number(1) == Some(number));
                 let Some(output) = record.and_then(|record| captured(record, 2)) else {
                     let why = "the host did not say how this action ended";
                     outputs.push(Output::failed(255, why));
@@ -147,24 +80,60 @@ fn acted(actions: &[Action], records: &[&Record]) -> ItemReply {
 }
 
 /// A captured command: status, timed out, both lengths, both marks of a cut; then both streams.
-fn captured(record: &Record, at: usize) -> Option<Output> {
-    let (out, err) = (record.number(at + 2)?, record.number(at + 3)?);
-    let mut stderr = record.body.get(out..out + err)?.to_vec();
-    for (field, stream) in [(at + 4, "standard output"), (at + 5, "standard error")] {
-        if record.number(field)? != 0 {
-            stderr.extend_from_slice(format!("\n({stream} was too long and is cut here)\n").as_bytes());
-        }
+fn captured(record: &mut Record, at: usize) -> Option<Output> {
+    let length = |field: usize| record.number(field).filter(|length| *length <= OUTPUT);
+    let (out, err) = (length(at + 2)?, length(at + 3)?);
+    let status = record.fields.get(at)?.parse().ok()?;
+    let timed_out = record.number(at + 1)? != 0;
+    let mut cut = [record.number(at + 4)? != 0, record.number(at + 5)? != 0];
+    let mut stderr = record.body.get(out..out.checked_add(err)?)?.to_vec();
+    let mut stdout = std::mem::take(&mut record.body);
+    stdout.truncate(out);
+    cut[0] |= fit(&mut stdout);
+    cut[1] |= fit(&mut stderr);
+    for (_, stream) in cut.iter().zip(["standard output", "standard error"]).filter(|(cut, _)| **cut) {
+        stderr.extend_from_slice(format!("\n({stream} was too long and is cut here)\n").as_bytes());
     }
-    Some(Output {
-        status: record.fields.get(at)?.parse().ok()?,
-        timed_out: record.number(at + 1)? != 0,
-        stdout: record.body.get(..out)?.to_vec(),
-        stderr,
-    })
+    Some(Output { status, timed_out, stdout, stderr })
 }
 
-fn answers(asks: &[Ask], records: &[&Record]) -> Answers {
+/// Cuts a stream that would cost much more than its length; whether it did.
+fn fit(stream: &mut Vec<u8>) -> bool {
+    let whole = stream.len();
+    if std::str::from_utf8(stream).is_err_and(|error| error.error_len().is_some()) {
+        stream.truncate(BINARY);
+    }
+    let ends = stream.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+    if let Some(place) = ends.map(|(place, _)| place).nth(LINES) {
+        stream.truncate(place);
+    }
+    stream.shrink_to_fit();
+    stream.len() < whole
+}
+
+/// Contents and outputs have limits of their own; nothing else is long.
+fn hold(records: &mut [Record]) {
+    for record in records {
+        if !matches!(record.name.as_str(), "text" | "asks") && record.body.len() > ANSWER {
+            let kind = std::mem::replace(&mut record.name, "lack".to_owned());
+            record.fields.truncate(1);
+            record.fields.push(if matches!(kind.as_str(), "stat" | "link" | "bad") {
+                "file".to_owned()
+            } else {
+                kind
+            });
+            record.body =
+                format!("the host's answer is longer than {}", limits::bytes(ANSWER as u64)).into_bytes();
+        }
+    }
+}
+
+fn answers(asks: &[Ask], records: &mut [Record]) -> Answers {
     let asks = distinct(asks);
+    hold(records);
+    let mut outputs = script_outputs(&asks, records);
+    let looks = looks(&asks, records, &mut outputs);
+    let records = &*records;
     let named = |name: &str| records.iter().find(|record| record.name == name);
     let lack = |kind: &str| {
         let record = records
@@ -173,8 +142,6 @@ fn answers(asks: &[Ask], records: &[&Record]) -> Answers {
         Some(Answer::Failed(String::from_utf8_lossy(&record.body).into_owned()))
     };
     let lost = || Answer::Failed("the host did not answer this question".to_owned());
-    let mut outputs = script_outputs(&asks, records);
-    let looks = looks(&asks, records, &mut outputs);
     let packages: Vec<&str> =
         wanted(&asks, |ask| if let Ask::Package(name) = ask { Some(name) } else { None });
     let units: Vec<&str> = wanted(&asks, |ask| if let Ask::Unit(name) = ask { Some(name) } else { None });
@@ -187,8 +154,12 @@ fn answers(asks: &[Ask], records: &[&Record]) -> Answers {
             Ask::File(file) => {
                 looks.iter().find(|look| look.user == file.user.as_deref()).and_then(|look| look.answer(file))
             }
-            Ask::Accounts => named("accounts").map(|record| Answer::Accounts(accounts(&record.body))),
-            Ask::Groups => named("groups").map(|record| Answer::Groups(groups(&record.body))),
+            Ask::Accounts => named("accounts")
+                .map(|record| Answer::Accounts(accounts(&record.body)))
+                .or_else(|| lack("accounts")),
+            Ask::Groups => {
+                named("groups").map(|record| Answer::Groups(groups(&record.body))).or_else(|| lack("groups"))
+            }
             Ask::Package(name) | Ask::Unit(name) if !plain_name(name) => {
                 Some(Answer::Failed(format!("`{}` is not a name", name.escape_default())))
             }
@@ -215,7 +186,11 @@ struct Look<'a> {
     states: Result<Vec<Known>, String>,
 }
 
-fn looks<'a>(asks: &[&'a Ask], records: &[&Record], outputs: &mut HashMap<usize, Answer>) -> Vec<Look<'a>> {
+fn looks<'a>(
+    asks: &[&'a Ask],
+    records: &mut [Record],
+    outputs: &mut HashMap<usize, Answer>,
+) -> Vec<Look<'a>> {
     let of_root = files(asks, None);
     let mut looks = vec![Look { user: None, states: file_states(&of_root, records), paths: of_root }];
     for batch in batches(asks) {
@@ -225,10 +200,21 @@ fn looks<'a>(asks: &[&'a Ask], records: &[&Record], outputs: &mut HashMap<usize,
             Some(Answer::Output(output)) => {
                 // The account's shell wrote records too, with a mark of no meaning.
                 let mut decoder = Decoder::new("-");
-                decoder.push(&output.stdout);
-                let records: Vec<Record> = std::iter::from_fn(|| decoder.next_record()).collect();
+                let pushed = decoder.push(&output.stdout);
+                let records = pushed.and_then(|()| {
+                    std::iter::from_fn(|| decoder.next_record().transpose()).collect::<Result<Vec<_>, _>>()
+                });
                 let said = output.error_text();
-                match file_states(&paths, &records.iter().collect::<Vec<_>>()) {
+                let mut records = match records {
+                    Ok(records) => records,
+                    Err(excess) => {
+                        let states = Err(format!("the host's answer cannot be used: {excess}"));
+                        looks.push(Look { user: batch.user, paths, states });
+                        continue;
+                    }
+                };
+                hold(&mut records);
+                match file_states(&paths, &mut records) {
                     Ok(states) if !output.success() && states.iter().any(|known| !known.seen) => {
                         Err(format!("the host did not answer this question: {}", said.trim()))
                     }
@@ -262,7 +248,7 @@ struct Known {
 }
 
 /// `Err` when the host lacks what it takes to look.
-fn file_states(paths: &[FileAsk], records: &[&Record]) -> Result<Vec<Known>, String> {
+fn file_states(paths: &[FileAsk], records: &mut [Record]) -> Result<Vec<Known>, String> {
     let lack =
         records.iter().find(|r| r.name == "lack" && r.fields.get(1).is_some_and(|kind| kind == "file"));
     if let Some(record) = lack {
@@ -277,11 +263,24 @@ fn file_states(paths: &[FileAsk], records: &[&Record]) -> Result<Vec<Known>, Str
         state.seen = looks == ways;
     }
     for record in records {
+        if record.name == "text" {
+            if let Some(file) = record.number(1).and_then(|number| known.get_mut(number)) {
+                match record.body.len() <= CONTENT {
+                    true => file.state.content = Some(std::mem::take(&mut record.body)),
+                    false => file.failed = Some("it sent more of it than was asked for".to_owned()),
+                }
+            }
+            continue;
+        }
         let text = String::from_utf8_lossy(&record.body);
         match record.name.as_str() {
             "stat" => {
-                let words: Vec<&str> = text.split_ascii_whitespace().collect();
-                for words in words.chunks_exact(6) {
+                let mut all = text.split_ascii_whitespace();
+                loop {
+                    let words: Vec<&str> = all.by_ref().take(6).collect();
+                    if words.len() < 6 {
+                        break;
+                    }
                     let Some(file) = words[0].parse::<usize>().ok().and_then(|number| known.get_mut(number))
                     else {
                         continue;
@@ -306,11 +305,10 @@ fn file_states(paths: &[FileAsk], records: &[&Record]) -> Result<Vec<Known>, Str
                     }
                 }
             }
-            "link" | "text" | "bad" => {
+            "link" | "bad" => {
                 let Some(file) = record.number(1).and_then(|number| known.get_mut(number)) else { continue };
                 match record.name.as_str() {
                     "link" => file.state.target = Some(text.into_owned()),
-                    "text" => file.state.content = Some(record.body.clone()),
                     _ => file.failed = Some(text.trim().to_owned()),
                 }
             }
@@ -453,7 +451,7 @@ fn unit_states<'a>(names: &[&'a str], body: &[u8]) -> HashMap<&'a str, Answer> {
 }
 
 /// The outputs of a window's scripts.
-fn script_outputs(asks: &[&Ask], records: &[&Record]) -> HashMap<usize, Answer> {
+fn script_outputs(asks: &[&Ask], records: &[Record]) -> HashMap<usize, Answer> {
     let mut answers = HashMap::new();
     for (batch, of) in batches(asks).into_iter().enumerate() {
         let record = records.iter().find(|record| record.name == "asks" && record.number(1) == Some(batch));
@@ -473,9 +471,17 @@ fn script_outputs(asks: &[&Ask], records: &[&Record]) -> HashMap<usize, Answer> 
             else {
                 break;
             };
-            // The host says how long it is, and no more.
-            if fields[1] == "+" {
-                answers.insert(number, Answer::Failed(String::from_utf8_lossy(&stderr).into_owned()));
+            // Named by the host's shell instead of a status: what it said is not here.
+            let excess = match fields[1].as_str() {
+                "long" => Some(format!(
+                    "the answer of the host is longer than {}: it is not taken by halves",
+                    limits::bytes(SCRIPT as u64)
+                )),
+                "full" => Some(CROWDED.to_owned()),
+                _ => None,
+            };
+            if let Some(why) = excess {
+                answers.insert(number, Answer::Failed(why));
                 continue;
             }
             // Without a status of its own, it is the one in whose middle all of them were ended.
@@ -499,8 +505,4 @@ fn script_outputs(asks: &[&Ask], records: &[&Record]) -> HashMap<usize, Answer> 
         }
     }
     answers
-}
-
-fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).position(|window| window == wanted)
 }

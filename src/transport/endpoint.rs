@@ -29,7 +29,8 @@ pub struct Endpoint {
     pub host_keys: HostKeyPolicy,
     /// Limit for connecting, and again for becoming another account.
     pub timeout: Duration,
-    /// Silence after which the connection counts as lost (a running command says every two seconds that it runs).
+    /// Silence after which the connection counts as lost. Whatever takes long says every two seconds that it runs; what
+    /// does not (a `stat` on a disk that hangs, `dpkg-query`) has this long.
     pub silence: Duration,
     /// How to connect.
     pub kind: Kind,
@@ -112,7 +113,7 @@ impl Endpoint {
             known_hosts: Vec::new(),
             host_keys: HostKeyPolicy::Strict,
             timeout: Duration::from_secs(15),
-            silence: Duration::from_secs(600),
+            silence: Duration::from_secs(120),
             kind: Kind::Native,
             ssh_config: true,
             ssh_args: Vec::new(),

@@ -1,6 +1,7 @@
 //! Why a host could not be reached, entered, or kept.
 
 use super::known_hosts::HostKeyError;
+use crate::shell::cause_of;
 
 /// A failure of the connection itself; a command that fails is no such thing.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +38,7 @@ pub enum TransportError {
     #[error(transparent)]
     HostKey(#[from] HostKeyError),
     /// The account did not become another.
-    #[error("cannot become `{user}` by `{method}`: {said}")]
+    #[error("cannot become `{user}` by `{method}`: {}", why(.said))]
     Become {
         /// `sudo`, `su` or `doas`.
         method: String,
@@ -68,6 +69,12 @@ pub enum TransportError {
         /// What came instead.
         why: String,
     },
+    /// What answers there does not keep to what was agreed on: it says too much, or out of turn.
+    #[error("the host does not answer as a shell of ours would: {why}")]
+    Protocol {
+        /// What it did.
+        why: String,
+    },
     /// What the user configured cannot be used.
     #[error("{why}")]
     Config {
@@ -93,6 +100,9 @@ impl TransportError {
                 "install sudo on the host, or set `ansible_become_method: su`"
             }
             Self::Become { said, .. } if said.contains("sudoers") => "allow the user in sudoers on the host",
+            Self::Become { said, .. } if cause_of(said).is_some() => {
+                return cause_of(said).map(|cause| cause.hint.to_owned());
+            }
             // How much the tool says of it depends on how long it is listened to.
             Self::Become { given: true, .. } => {
                 "the password was refused: look at `ansible_become_password`, or what `-K` was answered"
@@ -102,6 +112,9 @@ impl TransportError {
             Self::Lost { .. } => "run again: what was done is recognised and not done twice",
             Self::Shell { why } if why.contains("`dd`") => "install `coreutils` (or `busybox`) on the host",
             Self::Shell { .. } => "the login user needs a shell such as /bin/bash or /bin/sh",
+            Self::Protocol { .. } => {
+                "nothing of it was taken in; look at the host's login scripts, and at who it is that answers there"
+            }
             Self::Config { .. } => return None,
         };
         Some(hint.to_owned())
@@ -111,8 +124,26 @@ impl TransportError {
         Self::Lost { why: why.to_string() }
     }
 
+    pub(super) fn protocol(why: impl std::fmt::Display) -> Self {
+        Self::Protocol { why: why.to_string() }
+    }
+
     pub(super) fn config(why: impl std::fmt::Display) -> Self {
         Self::Config { why: why.to_string() }
+    }
+}
+
+impl From<crate::shell::limits::Excess> for TransportError {
+    fn from(excess: crate::shell::limits::Excess) -> Self {
+        Self::protocol(excess)
+    }
+}
+
+/// The cause, where what a tool says of it is known, and its words.
+fn why(said: &str) -> String {
+    match cause_of(said) {
+        Some(cause) => format!("{} ({said})", cause.what),
+        None => said.to_owned(),
     }
 }
 

@@ -1,10 +1,9 @@
 //! This machine: the same shell as on a host, as a child process.
 
 use super::error::TransportError;
-use super::link::{Event, Keeper, Link, pump};
+use super::link::{Event, Keeper, Link, pump, queue};
 use std::process::Stdio;
 use tokio::process::Command;
-use tokio::sync::mpsc;
 
 /// Starts the shell.
 pub(super) fn open(command: &str) -> Result<Link, TransportError> {
@@ -21,7 +20,7 @@ pub(super) fn open(command: &str) -> Result<Link, TransportError> {
     let (Some(stdin), Some(stdout), Some(stderr)) = streams else {
         return Err(TransportError::Shell { why: "`sh` started without its streams".to_owned() });
     };
-    let (sender, events) = mpsc::unbounded_channel();
+    let (sender, events) = queue();
     let out = tokio::spawn(pump(stdout, sender.clone(), Event::Out));
     let err = tokio::spawn(pump(stderr, sender.clone(), Event::Err));
     let exit = tokio::spawn(async move {
@@ -30,7 +29,7 @@ pub(super) fn open(command: &str) -> Result<Link, TransportError> {
             let status = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
             // Its last words come first: they are still in the pipes.
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            let _ = sender.send(Event::Exit(status));
+            sender.send(Event::Exit(status)).await;
         }
     });
     let keeper = Keeper { tasks: vec![out, err, exit], handles: Vec::new() };

@@ -3,7 +3,7 @@
 use super::endpoint::{Endpoint, HostKeyPolicy};
 use super::error::TransportError;
 use super::known_hosts::{HostKey, HostKeyError, KnownHosts, remember};
-use super::link::{Event, Keeper, Link};
+use super::link::{Event, Keeper, Link, queue};
 use super::ssh_config::{Hop, Resolved, resolve};
 use crate::shell::Secret;
 use russh::client::{self, AuthResult, Handle, KeyboardInteractiveAuthResponse};
@@ -20,7 +20,6 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
 
 /// Silence after which a connection counts as cut: four keepalives without an answer. sshd itself answers them, however
 /// long and quiet what it runs.
@@ -32,7 +31,7 @@ pub(super) async fn open(endpoint: &Endpoint, hops: Vec<Hop>, command: &str) -> 
     let channel = handle.channel_open_session().await?;
     channel.exec(true, command).await?;
     let (mut reader, writer) = channel.split();
-    let (sender, events) = mpsc::unbounded_channel();
+    let (sender, events) = queue();
     let read = tokio::spawn(async move {
         while let Some(message) = reader.wait().await {
             let event = match message {
@@ -45,7 +44,7 @@ pub(super) async fn open(endpoint: &Endpoint, hops: Vec<Hop>, command: &str) -> 
                 ChannelMsg::Failure => Event::Broken("the host refused to run a command".to_owned()),
                 _ => continue,
             };
-            if sender.send(event).is_err() {
+            if !sender.send(event).await {
                 return;
             }
         }

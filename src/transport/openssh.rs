@@ -2,12 +2,11 @@
 
 use super::endpoint::{Endpoint, HostKeyPolicy};
 use super::error::TransportError;
-use super::link::{Event, Keeper, Link, pump};
+use super::link::{Event, Keeper, Link, pump, queue};
 use openssh::{ControlPersist, KnownHosts, SessionBuilder, Stdio};
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
 
 /// Connects and starts the command.
 pub(super) async fn open(endpoint: &Endpoint, command: &str) -> Result<Link, TransportError> {
@@ -62,7 +61,7 @@ pub(super) async fn open(endpoint: &Endpoint, command: &str) -> Result<Link, Tra
     let (Some(stdin), Some(stdout), Some(stderr)) = streams else {
         return Err(TransportError::Shell { why: "it started without its streams".to_owned() });
     };
-    let (sender, events) = mpsc::unbounded_channel();
+    let (sender, events) = queue();
     let out = tokio::spawn(pump(stdout, sender.clone(), Event::Out));
     let err = tokio::spawn(pump(stderr, sender.clone(), Event::Err));
     let exit = tokio::spawn(async move {
@@ -72,7 +71,7 @@ pub(super) async fn open(endpoint: &Endpoint, command: &str) -> Result<Link, Tra
         };
         // Its last words come first: they are still on their way.
         tokio::time::sleep(Duration::from_millis(20)).await;
-        let _ = sender.send(event);
+        sender.send(event).await;
     });
     let keeper = Keeper { tasks: vec![out, err, exit], handles: vec![Box::new(session)] };
     Ok(Link { writer: Box::new(stdin), events, keeper })

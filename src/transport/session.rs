@@ -3,12 +3,13 @@
 use super::Transport;
 use super::endpoint::Endpoint;
 use super::error::TransportError;
-use super::link::{Event, Keeper, Link};
+use super::link::{Event, Events, Keeper, Link};
+use crate::shell::limits::{ANSWER, ERRORS, Excess, SHOWN, SLOWEST, bytes};
 use crate::shell::{Decoder, Frame, ItemReply, Record, Wire, compile, hello, parse};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// Round trips and bytes of a connection, counted behind encryption and compression.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,7 +44,7 @@ pub struct Greeting {
 /// A host's shell.
 pub struct Session {
     writer: Box<dyn AsyncWrite + Send + Unpin>,
-    events: mpsc::UnboundedReceiver<Event>,
+    events: Events,
     keeper: Keeper,
     decoder: Decoder,
     nonce: String,
@@ -52,12 +53,23 @@ pub struct Session {
     traffic: Traffic,
     /// Tail of what came on standard error, for the message when the connection ends.
     said: VecDeque<u8>,
+    /// Bytes on standard error in this frame.
+    errors: usize,
+    /// When the host last said something that belongs to an answer, or took in what it was sent. Noise is no sign of life.
+    sign: Instant,
+    /// Bytes of the frame that had come when that was looked at last.
+    heard: usize,
+    /// When the frame under way must be over, whatever heartbeats come: its beginning and the seconds for it.
+    due: (Instant, u64),
     /// Set while a frame is under way: when its future was dropped, the stream is somewhere in its middle.
     broken: bool,
 }
 
 /// How long a tool that has complained about a password may still come to another mind.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Seconds beyond the limits of what is run, for a host that is only busy.
+const SLACK: u64 = 10;
 
 /// The unforgeable mark of a connection.
 pub(super) fn nonce() -> Result<String, TransportError> {
@@ -85,6 +97,10 @@ impl Session {
             silence: endpoint.silence,
             traffic: Traffic::default(),
             said: VecDeque::new(),
+            errors: 0,
+            sign: Instant::now(),
+            heard: 0,
+            due: (Instant::now(), first.seconds()),
             broken: true,
         };
         let change = endpoint.change();
@@ -102,11 +118,9 @@ impl Session {
         if ready {
             session.send_wire(&wire).await?;
         }
+        let hello = session.hello(endpoint).await?;
         let records = session.collect().await?;
-        let Some(greeting) = records.iter().find(|record| record.name == "hello") else {
-            return Err(TransportError::Shell { why: "the host did not say who it is".to_owned() });
-        };
-        let greeting = greet(greeting, parse(first, &records));
+        let greeting = greet(&hello, parse(first, records));
         session.broken = false;
         Ok((session, greeting))
     }
@@ -114,6 +128,24 @@ impl Session {
     /// Ends the connection at once, whatever runs.
     pub fn cancel(self) {
         drop(self);
+    }
+
+    /// Who the host is: the first thing that it says, before anything that could take time.
+    async fn hello(&mut self, endpoint: &Endpoint) -> Result<Record, TransportError> {
+        let seconds = endpoint.timeout.as_secs();
+        self.due.0 = Instant::now();
+        let record = tokio::time::timeout(endpoint.timeout, self.record()).await;
+        let record = record
+            .map_err(|_| TransportError::Timeout { what: "the host's first answer".to_owned(), seconds })??;
+        match record.name.as_str() {
+            "hello" if record.body.len() <= ANSWER => Ok(record),
+            "hello" => Err(TransportError::protocol(format!(
+                "it said who it is in more than {}",
+                bytes(ANSWER as u64)
+            ))),
+            "refuse" => Err(refused(&record)),
+            _ => Err(TransportError::protocol("it did not say who it is before anything else")),
+        }
     }
 
     async fn wait_ready(&mut self, endpoint: &Endpoint) -> Result<(), TransportError> {
@@ -138,7 +170,7 @@ impl Session {
             }),
             Ok(Err(TransportError::Lost { why })) => {
                 let mut said = self.last_words();
-                let out = String::from_utf8_lossy(self.decoder.rest()).trim().to_owned();
+                let out = String::from_utf8_lossy(&self.decoder.rest()).trim().to_owned();
                 let secret = change.and_then(|change| change.password.as_ref());
                 for words in [out, why] {
                     if said.is_empty() {
@@ -173,11 +205,11 @@ impl Session {
     /// says something and then falls silent, there will be no shell: the end of its input makes it give up.
     async fn give_up_on_refusal(&mut self) -> Result<(), TransportError> {
         let mut said = false;
-        while self.decoder.rest().is_empty() {
+        while self.decoder.is_quiet() {
             let wait = if said { PATIENCE } else { self.silence };
             match tokio::time::timeout(wait, self.events.recv()).await {
                 Ok(Some(Event::Err(bytes))) => {
-                    remember(&mut self.said, &bytes);
+                    self.complain(&bytes)?;
                     said = true;
                 }
                 Ok(Some(event)) => return self.take(Some(event)),
@@ -200,43 +232,50 @@ impl Session {
 
     /// Writes while taking in what comes, so that neither side waits for the other.
     async fn send(&mut self, parts: &[&[u8]]) -> Result<(), TransportError> {
+        /// What is written at once: every piece that the host takes is a sign of life.
+        const PIECE: usize = 64 << 10;
         self.traffic.bytes_up += parts.iter().map(|part| part.len() as u64).sum::<u64>();
         self.traffic.round_trips += 1;
-        let mut last_heard = tokio::time::Instant::now();
-        let end = {
-            let writer = &mut self.writer;
-            let mut write = std::pin::pin!(async {
-                for part in parts {
-                    writer.write_all(part).await?;
-                }
-                writer.flush().await
-            });
-            loop {
-                tokio::select! {
-                    written = &mut write => return match written {
-                        Ok(()) => Ok(()),
-                        // The reason is on the other stream: why the shell ended.
-                        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-                        Err(error) => Err(TransportError::lost(error)),
-                    },
-                    event = self.events.recv() => {
-                        last_heard = tokio::time::Instant::now();
-                        match event {
+        self.sign = Instant::now();
+        for (number, piece) in parts.iter().flat_map(|part| part.chunks(PIECE)).chain([&[][..]]).enumerate() {
+            // The last one, without bytes, is the flush.
+            let flush = piece.is_empty() && number > 0;
+            let end = {
+                let writer = &mut self.writer;
+                let mut write = std::pin::pin!(async {
+                    match flush {
+                        true => writer.flush().await,
+                        false => writer.write_all(piece).await,
+                    }
+                });
+                loop {
+                    tokio::select! {
+                        written = &mut write => match written {
+                            Ok(()) => break None,
+                            // The reason is on the other stream: why the shell ended.
+                            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+                            Err(error) => return Err(TransportError::lost(error)),
+                        },
+                        event = self.events.recv() => match event {
                             Some(Event::Out(bytes)) => {
                                 self.traffic.bytes_down += bytes.len() as u64;
-                                self.decoder.push(&bytes);
+                                self.decoder.push(&bytes)?;
                             }
-                            Some(Event::Err(bytes)) => remember(&mut self.said, &bytes),
-                            end => break end,
+                            Some(Event::Err(bytes)) => complain(&mut self.said, &mut self.errors, &bytes)?,
+                            end => break Some(end),
+                        },
+                        () = tokio::time::sleep_until(self.sign + self.silence) => {
+                            return Err(silent(self.silence));
                         }
                     }
-                    () = tokio::time::sleep_until(last_heard + self.silence) => {
-                        return Err(self.silent());
-                    }
                 }
+            };
+            if let Some(end) = end {
+                self.take(end)?;
             }
-        };
-        self.take(end)
+            self.sign = Instant::now();
+        }
+        Ok(())
     }
 
     /// The records up to the end of the frame under way.
@@ -246,11 +285,7 @@ impl Session {
             let record = self.record().await?;
             match record.name.as_str() {
                 "hb" | "ready" => {}
-                "refuse" => {
-                    return Err(TransportError::Shell {
-                        why: String::from_utf8_lossy(&record.body).into_owned(),
-                    });
-                }
+                "refuse" => return Err(refused(&record)),
                 "end" if record.fields == [self.number.to_string()] => return Ok(records),
                 _ => records.push(record),
             }
@@ -259,11 +294,24 @@ impl Session {
 
     async fn record(&mut self) -> Result<Record, TransportError> {
         loop {
-            if let Some(record) = self.decoder.next_record() {
+            if let Some(record) = self.decoder.next_record()? {
+                self.sign = Instant::now();
                 return Ok(record);
             }
-            let event = tokio::time::timeout(self.silence, self.events.recv()).await;
-            let event = event.map_err(|_| self.silent())?;
+            if self.decoder.is_within() && self.decoder.taken() > self.heard {
+                self.sign = Instant::now();
+            }
+            self.heard = self.decoder.taken();
+            let (begun, seconds) = self.due;
+            let seconds = seconds + (self.heard / SLOWEST) as u64 + self.silence.as_secs() + SLACK;
+            let due = begun + Duration::from_secs(seconds);
+            let event = tokio::time::timeout_at(due.min(self.sign + self.silence), self.events.recv()).await;
+            let event = event.map_err(|_| match Instant::now() < due {
+                true => silent(self.silence),
+                false => TransportError::protocol(format!(
+                    "it was to be done within {seconds} s, and only says that it lives"
+                )),
+            })?;
             self.take(event)?;
         }
     }
@@ -273,18 +321,14 @@ impl Session {
         match event {
             Some(Event::Out(bytes)) => {
                 self.traffic.bytes_down += bytes.len() as u64;
-                self.decoder.push(&bytes);
-                Ok(())
+                Ok(self.decoder.push(&bytes)?)
             }
-            Some(Event::Err(bytes)) => {
-                remember(&mut self.said, &bytes);
-                Ok(())
-            }
+            Some(Event::Err(bytes)) => Ok(self.complain(&bytes)?),
             Some(Event::Exit(status)) => {
-                while let Ok(event) = self.events.try_recv() {
+                while let Some(event) = self.events.try_recv() {
                     match event {
-                        Event::Out(bytes) => self.decoder.push(&bytes),
-                        Event::Err(bytes) => remember(&mut self.said, &bytes),
+                        Event::Out(bytes) => self.decoder.push(&bytes)?,
+                        Event::Err(bytes) => self.complain(&bytes)?,
                         Event::Exit(_) | Event::Broken(_) => {}
                     }
                 }
@@ -302,8 +346,8 @@ impl Session {
         }
     }
 
-    fn silent(&self) -> TransportError {
-        TransportError::lost(format!("no sign of life for {} s", self.silence.as_secs()))
+    fn complain(&mut self, bytes: &[u8]) -> Result<(), Excess> {
+        complain(&mut self.said, &mut self.errors, bytes)
     }
 
     fn last_words(&self) -> String {
@@ -318,10 +362,13 @@ impl Transport for Session {
         }
         self.broken = true;
         self.number += 1;
+        self.decoder.next_frame();
+        (self.errors, self.heard) = (0, 0);
         let wire = compile(frame, self.number);
         self.send_wire(&wire).await?;
+        self.due = (Instant::now(), frame.seconds());
         let records = self.collect().await?;
-        let replies = parse(frame, &records);
+        let replies = parse(frame, records);
         self.broken = false;
         Ok(replies)
     }
@@ -361,11 +408,25 @@ fn greet(record: &Record, replies: Vec<ItemReply>) -> Greeting {
     }
 }
 
-/// Keeps the last 4 kB.
-fn remember(said: &mut VecDeque<u8>, bytes: &[u8]) {
-    said.extend(bytes);
-    let excess = said.len().saturating_sub(4096);
+/// Keeps the end of what comes on standard error, up to a limit in all.
+fn complain(said: &mut VecDeque<u8>, errors: &mut usize, bytes: &[u8]) -> Result<(), Excess> {
+    *errors = errors.saturating_add(bytes.len());
+    if *errors > ERRORS {
+        return Err(Excess::Errors);
+    }
+    said.extend(&bytes[bytes.len().saturating_sub(SHOWN)..]);
+    let excess = said.len().saturating_sub(SHOWN);
     said.drain(..excess);
+    Ok(())
+}
+
+fn silent(silence: Duration) -> TransportError {
+    TransportError::lost(format!("no sign of life for {} s", silence.as_secs()))
+}
+
+fn refused(record: &Record) -> TransportError {
+    let why = &record.body[..record.body.len().min(SHOWN)];
+    TransportError::Shell { why: String::from_utf8_lossy(why).into_owned() }
 }
 
 fn words(said: &VecDeque<u8>) -> String {

@@ -36,6 +36,7 @@ impl Host {
                 self.finish(shared, &unit, Outcome::broken(diagnostics), started.elapsed())
             }
             Work::Call(call) => {
+                self.tell_skew(shared, &unit.step);
                 shared.local.answer(&call.probe(), &mut answers);
                 self.call(shared, unit, call, answers, window, started).await
             }
