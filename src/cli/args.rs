@@ -188,6 +188,9 @@ pub struct RunArgs {
     /// Only check the site, as `lint` does.
     #[arg(long)]
     pub syntax_check: bool,
+    /// What is wrong only where a fact or a result leads to it is an error, not a warning.
+    #[arg(long)]
+    pub strict: bool,
     /// Most steps whose questions travel together; 1 reads nothing ahead.
     #[arg(long, default_value_t = 500, value_name = "STEPS")]
     pub window: usize,
@@ -212,6 +215,7 @@ impl RunArgs {
             list_hosts: false,
             list_tasks: false,
             syntax_check: false,
+            strict: false,
             window: 500,
             report: false,
         }
@@ -226,6 +230,9 @@ pub struct LintArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub inventory: InventoryArgs,
+    /// What is wrong only where a fact or a result leads to it is an error, not a warning.
+    #[arg(long)]
+    pub strict: bool,
     /// What to print.
     #[arg(long, value_enum, default_value_t)]
     pub output: OutputKind,

@@ -10,10 +10,10 @@ use crate::plan::Tags;
 pub fn lint(args: LintArgs) -> i32 {
     let screen = Screen::new(args.output == OutputKind::Json, 0, false);
     let mut world = super::load::world(&args.inventory, Some(&args.site), false);
-    let plays =
-        world.site(&args.site, &Tags::new(vec!["all".to_owned(), "never".to_owned()], Vec::new()), None);
+    let tags = Tags::new(vec!["all".to_owned(), "never".to_owned()], Vec::new());
+    let plays = world.site(&args.site, &tags, None);
     let setups = world.setups(&ConnectArgs::default(), true);
-    let open = super::run::check(&mut world, &plays, &setups);
+    let open = super::run::check(&mut world, &plays, &setups, &tags, args.strict);
     if world.show_findings(&screen) {
         super::run::summary(&world, &screen);
         return exit::ERROR;

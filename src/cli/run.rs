@@ -4,9 +4,12 @@ use super::args::{OutputKind, RunArgs};
 use super::exit;
 use super::load::World;
 use crate::console::{Console, JsonConsole, Screen, SilentConsole, TextConsole, recap};
-use crate::diag::{Diagnostic, Severity, joined_by_host};
+use crate::diag::{Diagnostic, Severity, SourceMap, joined_by_host};
 use crate::engine::{self, Claim, Event, Local, Options, Report, Shared, Site, Stop};
-use crate::plan::{Binder, Echo, HostLint, Op, PlayPlan, Tags, lint_handlers, lint_host, merge};
+use crate::plan::{
+    Ahead, Binder, Echo, Findings, HostLint, HostScope, Op, PlayPlan, Tags, lint_handlers, lint_host, lint_words,
+    merge,
+};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -69,7 +72,7 @@ fn prepare_with(args: &RunArgs, texts: &[(&str, &str)], screen: &Screen) -> Resu
     let setups = world.setups(&args.connect, args.check);
     let hosts: Vec<String> = plays.iter().flat_map(|(_, hosts)| hosts.clone()).collect();
     world.check_lab(&hosts);
-    let open = check(&mut world, &plays, &setups);
+    let open = check(&mut world, &plays, &setups, &tags, args.strict);
     if world.show_findings(screen) {
         summary(&world, screen);
         return Err(exit::ERROR);
@@ -121,14 +124,24 @@ pub fn counted(count: usize, word: &str) -> String {
 
 /// Everything that can be found wrong without a host, for every host, in order of place. What only follows from
 /// another fault is left out. The result names the steps that check a role's arguments and must do so at run time.
+///
+/// What is wrong only where a fact or a result leads to it is one warning; with `strict`, it is an error like the others.
 pub fn check(
     world: &mut World,
     plays: &[(Arc<PlayPlan>, Vec<String>)],
     setups: &HashMap<String, engine::HostSetup>,
+    tags: &Tags,
+    strict: bool,
 ) -> BTreeSet<usize> {
     let echo = Echo::of(&world.diags, &world.library);
-    let (found, open) = lint(world, plays, setups);
-    world.diags.extend(found);
+    let (Findings { certain, mut possible }, open) = lint(world, plays, setups, tags);
+    possible.retain(|diagnostic| !echo.drowns(diagnostic));
+    if strict {
+        world.diags.extend(possible);
+    } else {
+        world.diags.extend(unreached(&possible, &world.library.map()));
+    }
+    world.diags.extend(certain);
     world.diags.retain(|diagnostic| !echo.drowns(diagnostic));
     world.diags.sort_by_key(|diagnostic| diagnostic.span);
     open
@@ -138,36 +151,71 @@ fn lint(
     world: &World,
     plays: &[(Arc<PlayPlan>, Vec<String>)],
     setups: &HashMap<String, engine::HostSetup>,
-) -> (Vec<Diagnostic>, BTreeSet<usize>) {
-    let mut found: Vec<(String, Vec<Diagnostic>)> = Vec::new();
+    tags: &Tags,
+) -> (Findings, BTreeSet<usize>) {
+    let (mut certain, mut possible) = (Vec::new(), Vec::new());
     let mut open = BTreeSet::new();
-    let mut later: HashMap<String, BTreeSet<String>> = HashMap::new();
+    let mut known: HashMap<String, (HostScope, Ahead)> = HashMap::new();
     for (plan, hosts) in plays {
-        found.push((String::new(), lint_handlers(plan)));
-        // A play without hosts is checked too, as far as its own words go.
+        certain.push((String::new(), lint_handlers(plan)));
+        let before = certain.len();
         for name in hosts {
             let Some(setup) = setups.get(name) else { continue };
             let binder =
                 Binder { library: &world.library, templates: &world.templates, site_dir: &world.site_dir };
-            let known = later.get(name).cloned().unwrap_or_default();
-            let mut host = HostLint {
-                binder,
-                scope: setup.scope.clone(),
-                later: known,
-                open: BTreeSet::new(),
-                misused: BTreeSet::new(),
-            };
-            found.push((name.clone(), lint_host(plan, &mut host)));
+            let (scope, ahead) =
+                known.remove(name).unwrap_or_else(|| (setup.scope.clone(), Ahead::default()));
+            let mut host =
+                HostLint { binder, tags, scope, ahead, open: BTreeSet::new(), misused: BTreeSet::new() };
+            let found = lint_host(plan, &mut host);
+            certain.push((name.clone(), found.certain));
+            possible.push((name.clone(), found.possible));
             open.append(&mut host.open);
-            later.insert(name.clone(), host.later);
+            known.insert(name.clone(), (host.scope, host.ahead));
+        }
+        // A play without hosts is checked too, as far as its own words go.
+        if certain.len() == before {
+            let found = lint_words(plan);
+            certain.push((String::new(), found.certain));
+            possible.push((String::new(), found.possible));
         }
         // What is handed over to another host is known there from now on.
         let handed = handed_over(plan);
-        for name in setups.keys().filter(|_| !handed.is_empty()) {
-            later.entry(name.clone()).or_default().extend(handed.iter().cloned());
+        for (name, setup) in setups.iter().filter(|_| !handed.is_empty()) {
+            let (_, ahead) =
+                known.entry(name.clone()).or_insert_with(|| (setup.scope.clone(), Ahead::default()));
+            ahead.names.extend(handed.iter().cloned());
         }
     }
-    (merge(found), open)
+    let (certain, mut possible) = (merge(certain), merge(possible));
+    let same = |left: &Diagnostic, right: &Diagnostic| {
+        left.code == right.code && left.span == right.span && left.message == right.message
+    };
+    possible.retain(|diagnostic| !certain.iter().any(|known| same(known, diagnostic)));
+    (Findings { certain, possible }, open)
+}
+
+/// How many faults the warning lists of those that only the run leads to.
+const LISTED: usize = 5;
+
+/// One warning for all that is wrong only where the run comes to it.
+fn unreached(possible: &[Diagnostic], map: &SourceMap) -> Option<Diagnostic> {
+    let first = possible.first()?;
+    let message = format!(
+        "{} would fail where facts or results lead to {}",
+        counted(possible.len(), "fault"),
+        if possible.len() == 1 { "it" } else { "them" }
+    );
+    let mut warning = Diagnostic::warning("not-reached-for-certain", message);
+    warning.span = first.span;
+    for diagnostic in possible.iter().take(LISTED) {
+        let place = diagnostic.span.map(|span| format!(" ({})", map.locate(span))).unwrap_or_default();
+        warning.notes.push(format!("{}{place}", diagnostic.message));
+    }
+    if possible.len() > LISTED {
+        warning.notes.push(format!("and {} more", possible.len() - LISTED));
+    }
+    Some(warning.hint("a host that comes to one of them is refused or fails there; `--strict` makes them errors"))
 }
 
 /// Names that tasks with `delegate_facts` set on other hosts.

@@ -5,9 +5,7 @@ use super::host::Host;
 use super::play::program_wants_root;
 use super::shared::Shared;
 use crate::diag::Diagnostic;
-use crate::plan::{
-    Compiler, HostScope, Layer, Reader, Step, arrange_program, framed, item_scopes, search_path,
-};
+use crate::plan::{Compiler, HostScope, Layer, Reader, Step, arrange_program, framed, search_path};
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -82,9 +80,7 @@ impl Host {
             return Ok(());
         }
         let mut programs = Vec::new();
-        for (turn, (_, scope)) in
-            item_scopes(&shared.templates, step, &scope).map_err(one)?.into_iter().enumerate()
-        {
+        for (turn, scope) in self.turns_of(shared, step).map_err(one)?.into_iter().enumerate() {
             if repeated && !self.conditions(shared, step, &scope).map_err(one)? {
                 continue;
             }

@@ -251,7 +251,7 @@ fn looks_ahead(op: &Op) -> bool {
     match step.call {
         StepCall::Module(module) => module.looks_ahead(),
         StepCall::Procedure(procedure) => procedure.looks_ahead(),
-        StepCall::Include { .. } | StepCall::Meta => false,
+        StepCall::Include { .. } | StepCall::Meta | StepCall::Unknown => false,
     }
 }
 

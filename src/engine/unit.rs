@@ -173,6 +173,9 @@ impl Host {
                     }
                     way.push(basis);
                     match holds {
+                        Ok(true) if !step.faults.is_empty() => {
+                            return (units, Ahead::Control(Next::Guard { step, to }));
+                        }
                         Ok(true) => cursor.advance(),
                         Ok(false) => cursor.jump(to),
                         Err(_) => return (units, Ahead::Control(Next::Guard { step, to })),
@@ -263,7 +266,20 @@ impl Host {
         let items = match items {
             Ok(items) => items,
             Err(_) if guessed => return None,
-            Err(diagnostic) => return single(Work::Broken(vec![framed(step, diagnostic)]), made_of),
+            Err(diagnostic) => {
+                // Items that cannot be had are not needed where a condition says so without them.
+                let (scope, record) = plain.recorded();
+                let decided = self.conditions(shared, step, &scope);
+                if record.meets(pending) {
+                    return None;
+                }
+                made_of.push(Basis::new(step, &at, &scope, record));
+                if decided == Ok(false) {
+                    *cursor = after.clone();
+                    return single(Work::Skip("its condition does not hold".to_owned()), made_of);
+                }
+                return single(Work::Broken(vec![framed(step, diagnostic)]), made_of);
+            }
         };
         if items.is_empty() {
             *cursor = after.clone();

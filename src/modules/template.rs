@@ -1,7 +1,8 @@
 //! Renders a template of the control machine and puts the text on the host.
 //!
 //! `src` is looked up in the role's `templates/`. Files called `*.tera` are Tera, all others Jinja2. An undefined
-//! variable is an error before anything is done. For all the rest it is like `copy`.
+//! variable is an error before anything is done. Lines of the result end as `newline_sequence` says, whatever the
+//! template's own end with. For all the rest it is like `copy`.
 //!
 //! EXAMPLES
 //! - name: The configuration
@@ -50,6 +51,17 @@ impl Module for Template {
             content::VALIDATE,
             Param::new("follow", Kind::Bool, "Write to what a link at `dest` points at, and keep the link")
                 .default("false"),
+            Param::new("newline_sequence", Kind::Str, "What ends each line of the result: \\n, \\r or \\r\\n")
+                .default("\\n"),
+            Param::new("trim_blocks", Kind::Bool, "The line end behind a block is left out").default("true"),
+            Param::new("lstrip_blocks", Kind::Bool, "The blanks before a block on its line are left out")
+                .default("false"),
+            Param::new("variable_start_string", Kind::Str, "What starts an expression").default("{{"),
+            Param::new("variable_end_string", Kind::Str, "What ends an expression").default("}}"),
+            Param::new("block_start_string", Kind::Str, "What starts a statement").default("{%"),
+            Param::new("block_end_string", Kind::Str, "What ends a statement").default("%}"),
+            Param::new("comment_start_string", Kind::Str, "What starts a comment").default("{#"),
+            Param::new("comment_end_string", Kind::Str, "What ends a comment").default("#}"),
         ],
     };
 

@@ -23,7 +23,7 @@ fn by_keyword(step: &Step) -> Option<Barrier> {
     let keywords = &step.keywords;
     match step.call {
         StepCall::Procedure(_) => return Some(Barrier::Procedure),
-        StepCall::Include { .. } | StepCall::Meta => return None,
+        StepCall::Include { .. } | StepCall::Meta | StepCall::Unknown => return None,
         StepCall::Module(_) => {}
     }
     if keywords.run_once.as_ref().is_some_and(|node| !matches!(node.kind, Kind::Bool(false))) {

@@ -5,7 +5,7 @@ use super::library::Library;
 use super::program::{Argument, Step, StepCall};
 use crate::diag::{Diagnostic, Fault, Span, Spanned};
 use crate::modules::{Args, Call, Kind as ParamKind, Spec};
-use crate::template::{Dialect, OMIT, Scope, Templates};
+use crate::template::{Dialect, FileOptions, OMIT, Scope, Templates};
 use crate::yaml::{Kind, Node};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -185,6 +185,9 @@ impl Binder<'_> {
         scope: &Arc<dyn Scope>,
         context: Map<String, Value>,
     ) -> Result<Box<dyn Call>, Vec<Diagnostic>> {
+        if !step.faults.is_empty() {
+            return Err(step.faults.clone());
+        }
         let StepCall::Module(module) = step.call else {
             return Err(vec![
                 Diagnostic::error("internal", "a step without a module was bound").at(step.span),
@@ -206,6 +209,9 @@ impl Binder<'_> {
 
     /// Renders a step's arguments and holds them against the specification.
     pub fn args(&self, step: &Step, spec: &Spec, scope: &Arc<dyn Scope>) -> Result<Args, Vec<Diagnostic>> {
+        if !step.faults.is_empty() {
+            return Err(step.faults.clone());
+        }
         let mut given = Map::new();
         let mut diags = Vec::new();
         for argument in &step.args {
@@ -236,8 +242,15 @@ impl Binder<'_> {
         match kind {
             ParamKind::Conditions => self.conditions(node, scope),
             ParamKind::Expression => {
-                let value = self.templates.eval(node, scope)?;
-                Ok(json!({ "expression": node.scalar_text().unwrap_or_default(), "value": value }))
+                let mut evaluated = Map::new();
+                evaluated.insert("expression".to_owned(), node.scalar_text().unwrap_or_default().into());
+                match self.templates.eval(node, scope) {
+                    Ok(value) => drop(evaluated.insert("value".to_owned(), value)),
+                    // The module says so; Ansible does not fail either.
+                    Err(diagnostic) if diagnostic.code == "undefined-variable" => {}
+                    Err(diagnostic) => return Err(diagnostic),
+                }
+                Ok(Value::Object(evaluated))
             }
             ParamKind::LocalFile => {
                 let name = self.text(node, scope)?;
@@ -275,7 +288,9 @@ impl Binder<'_> {
                 };
                 let (file, text) = read.map_err(|diagnostic| diagnostic.at(node.span))?;
                 let dialect = if path.ends_with(".tera") { Dialect::Tera } else { Dialect::Jinja };
-                let content = self.templates.render_file(file, &text, dialect, scope, &Map::new())?;
+                let options = self.file_options(step, scope)?;
+                let content =
+                    self.templates.render_file(file, &text, dialect, scope, &Map::new(), &options)?;
                 Ok(json!({ "path": path, "content": content }))
             }
             _ => self.templates.render_value(node, scope),
@@ -312,6 +327,49 @@ impl Binder<'_> {
             }
         }
         Ok(())
+    }
+
+    /// How a template file is read, as the task says.
+    fn file_options(&self, step: &Step, scope: &Arc<dyn Scope>) -> Result<FileOptions, Diagnostic> {
+        let mut options = FileOptions::default();
+        for argument in &step.args {
+            let delimiter = match argument.name.node.as_str() {
+                "variable_start_string" => &mut options.delimiters[0].0,
+                "variable_end_string" => &mut options.delimiters[0].1,
+                "block_start_string" => &mut options.delimiters[1].0,
+                "block_end_string" => &mut options.delimiters[1].1,
+                "comment_start_string" => &mut options.delimiters[2].0,
+                "comment_end_string" => &mut options.delimiters[2].1,
+                "newline_sequence" => {
+                    options.newline = match self.text(&argument.value, scope)?.as_str() {
+                        "\n" | "\\n" => "\n",
+                        "\r" | "\\r" => "\r",
+                        "\r\n" | "\\r\\n" => "\r\n",
+                        _ => {
+                            let message = "`newline_sequence` takes one of \\n, \\r and \\r\\n";
+                            return Err(
+                                Diagnostic::error("bad-argument", message).at(argument.value.span)
+                            );
+                        }
+                    }
+                    .to_owned();
+                    continue;
+                }
+                name @ ("trim_blocks" | "lstrip_blocks") => {
+                    let value = self.templates.render_value(&argument.value, scope)?;
+                    // What is no truth value is refused when the parameters are typed.
+                    let truth = crate::template::filters::truth(&value);
+                    match name {
+                        "trim_blocks" => options.trim_blocks = truth.unwrap_or(options.trim_blocks),
+                        _ => options.lstrip_blocks = truth.unwrap_or(options.lstrip_blocks),
+                    }
+                    continue;
+                }
+                _ => continue,
+            };
+            *delimiter = self.text(&argument.value, scope)?;
+        }
+        Ok(options)
     }
 
     fn text(&self, node: &Node, scope: &Arc<dyn Scope>) -> Result<String, Diagnostic> {
@@ -351,16 +409,18 @@ impl Binder<'_> {
     }
 }
 
-/// Where a file of a step is looked for, in order.
+/// Where a file of a step is looked for, in Ansible's order: the role, the file of tasks, the site; first the folder
+/// for such files, unless the name leads there itself.
 pub fn search_path(step: &Step, part: &str, name: &str, site_dir: &str) -> Vec<String> {
-    let mut dirs = Vec::new();
-    if let Some(role) = &step.role {
-        dirs.push(format!("{}/{part}", role.path));
-        dirs.push(role.path.clone());
-    }
-    dirs.push(step.dir.clone());
-    dirs.push(join(site_dir, part));
-    dirs.push(site_dir.to_owned());
+    let role = step.role.as_ref().map(|role| role.path.clone());
+    let places = role.into_iter().chain([step.dir.clone(), site_dir.to_owned()]);
+    let leads_there = name.split('/').next() == Some(part);
+    let dirs: Vec<String> = places
+        .flat_map(|place| {
+            let own = (!leads_there).then(|| join(&place, part));
+            own.into_iter().chain([place])
+        })
+        .collect();
     let mut paths: Vec<String> = Vec::new();
     for path in dirs.iter().map(|dir| join(dir, name)) {
         if !paths.contains(&path) {
@@ -390,7 +450,7 @@ pub fn place(step: &Step, fault: Fault, code: &'static str) -> Diagnostic {
         let spec = match step.call {
             StepCall::Module(module) => Some(module.spec()),
             StepCall::Procedure(procedure) => Some(procedure.spec()),
-            StepCall::Include { .. } | StepCall::Meta => None,
+            StepCall::Include { .. } | StepCall::Meta | StepCall::Unknown => None,
         };
         let same = |argument: &&Argument| {
             argument.name.node == name

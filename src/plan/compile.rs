@@ -98,6 +98,29 @@ struct Around {
     dependents: Vec<Arc<Role>>,
     frames: Vec<Frame>,
     dir: String,
+    /// Inside tasks that are taken in only where a condition holds.
+    guarded: bool,
+}
+
+/// How often a role runs that is called more than once in a play.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Repeat {
+    /// Each time: `include_role`, `import_role`.
+    Always,
+    /// Once, unless it is called otherwise: `roles`, dependencies, `allow_duplicates: false`.
+    Once,
+}
+
+/// A role that runs in a play already, and how it was called.
+#[derive(Debug, PartialEq, Eq)]
+struct DoneRole {
+    path: String,
+    /// Its parameters and the part of it.
+    call: String,
+    /// Conditions and tags around it.
+    when: Vec<String>,
+    tags: Vec<String>,
+    guarded: bool,
 }
 
 /// Compiles plays, and at run time the includes that were not known before.
@@ -109,7 +132,7 @@ pub struct Compiler<'a> {
     diags: RefCell<Vec<Diagnostic>>,
     next_id: Cell<usize>,
     handlers: RefCell<Vec<Arc<Handler>>>,
-    done_roles: RefCell<Vec<(String, String)>>,
+    done_roles: RefCell<Vec<DoneRole>>,
     seen_tags: RefCell<BTreeSet<String>>,
 }
 
@@ -161,6 +184,7 @@ impl<'a> Compiler<'a> {
             dependents: Vec::new(),
             frames: Vec::new(),
             dir: self.site_dir.clone(),
+            guarded: false,
         };
         let mut around = around;
         around.keywords.vars = Vec::new();
@@ -189,18 +213,13 @@ impl<'a> Compiler<'a> {
     pub fn include(&self, step: &Step, target: &str) -> Program {
         let mut program = Program::default();
         let around = Around {
-            keywords: Keywords {
-                when: Vec::new(),
-                r#loop: None,
-                register: None,
-                vars: Vec::new(),
-                ..step.keywords.clone()
-            },
+            keywords: step.inner.as_deref().cloned().unwrap_or_default(),
             layers: (*step.layers).clone(),
             role: step.role.clone(),
             dependents: Vec::new(),
             frames: step.frames.clone(),
             dir: step.dir.clone(),
+            guarded: false,
         };
         let name = Spanned::new(target.to_owned(), step.span);
         match step.call {
@@ -208,9 +227,10 @@ impl<'a> Compiler<'a> {
                 let tasks_from = step
                     .arg("tasks_from")
                     .and_then(|arg| Some(Spanned::new(arg.value.scalar_text()?, arg.value.span)));
-                self.role_tasks(&name, tasks_from.as_ref(), &around, &mut program, step.frames.len());
+                let depth = step.frames.len();
+                self.role_tasks(&name, tasks_from.as_ref(), &around, &mut program, depth, Repeat::Always);
             }
-            _ => self.task_file(&name, &around, &mut program),
+            _ => self.task_file(&name, false, &around, &mut program),
         }
         program
     }
@@ -221,11 +241,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn error(&self, diagnostic: Diagnostic, around: &Around) {
-        let diagnostic = around
-            .frames
-            .iter()
-            .fold(diagnostic, |diagnostic, frame| diagnostic.frame(frame.span, frame.text.clone()));
-        self.diags.borrow_mut().push(diagnostic);
+        self.diags.borrow_mut().extend(in_frames(vec![diagnostic], around));
     }
 
     fn errors(&self, found: Vec<Diagnostic>, around: &Around) {
@@ -315,7 +331,7 @@ impl<'a> Compiler<'a> {
         let leave = program.ops.len();
         program.ops.push(Op::Flush);
         let rescue = (!block.rescue.is_empty()).then_some(program.ops.len());
-        self.items(&block.rescue, &inner, program);
+        self.items(&block.rescue, &Around { guarded: true, ..inner.clone() }, program);
         let always = program.ops.len();
         self.items(&block.always, &inner, program);
         program.ops.push(Op::End);
@@ -339,13 +355,14 @@ impl<'a> Compiler<'a> {
             Action::Meta(meta)
                 if !self.tags.selects(&inner.keywords.tags) && meta.node != Meta::FlushHandlers => {}
             Action::Meta(meta) => {
-                let step = self.step(task, StepCall::Meta, Vec::new(), &inner);
+                self.errors(task.faults.clone(), &inner);
+                let step = Arc::new(self.step(task, StepCall::Meta, Vec::new(), &inner));
                 program.ops.push(match meta.node {
                     Meta::FlushHandlers => Op::Flush,
                     other => Op::Meta { step, meta: other },
                 });
             }
-            Action::Include(include) => self.include_task(task, include, &inner, program),
+            Action::Include(include) => self.include_task(task, include, around, &inner, program),
         }
     }
 
@@ -356,30 +373,27 @@ impl<'a> Compiler<'a> {
         args: &Node,
         around: &Around,
     ) -> Option<Arc<Step>> {
-        let call = match (crate::modules::find(&name.node), crate::cluster::find(&name.node)) {
-            (Some(module), _) => StepCall::Module(module),
-            (None, Some(procedure)) => StepCall::Procedure(procedure),
-            (None, None) => {
-                self.error(unknown_module(name), around);
-                return None;
-            }
+        let found = match (crate::modules::find(&name.node), crate::cluster::find(&name.node)) {
+            (Some(module), _) => Some((StepCall::Module(module), module.spec())),
+            (None, Some(procedure)) => Some((StepCall::Procedure(procedure), procedure.spec())),
+            (None, None) => None,
         };
-        let spec = match call {
-            StepCall::Module(module) => module.spec(),
-            StepCall::Procedure(procedure) => procedure.spec(),
-            StepCall::Include { .. } | StepCall::Meta => return None,
+        let (call, args, mut faults) = match found {
+            None => (StepCall::Unknown, Vec::new(), vec![unknown_module(name)]),
+            Some((call, spec)) => match arguments(spec, args) {
+                Ok(args) => (call, args, Vec::new()),
+                Err(faults) => (call, Vec::new(), faults),
+            },
         };
-        let args = match arguments(spec, args) {
-            Ok(args) => args,
-            Err(found) => {
-                self.errors(found, around);
-                return None;
-            }
-        };
+        faults.extend(task.faults.iter().cloned());
         if !self.tags.selects(&around.keywords.tags) {
+            // What is wrong without any condition is wrong whatever tags are wanted.
+            if !around.guarded && around.keywords.when.is_empty() {
+                self.errors(faults, around);
+            }
             return None;
         }
-        Some(self.step(task, call, args, around))
+        Some(Arc::new(Step { faults: in_frames(faults, around), ..self.step(task, call, args, around) }))
     }
 
     fn step(
@@ -388,7 +402,7 @@ impl<'a> Compiler<'a> {
         call: StepCall,
         args: Vec<super::program::Argument>,
         around: &Around,
-    ) -> Arc<Step> {
+    ) -> Step {
         self.bare_step((task.span, task.name.clone()), call, args, around, None)
     }
 
@@ -400,7 +414,7 @@ impl<'a> Compiler<'a> {
         args: Vec<super::program::Argument>,
         around: &Around,
         inputs: Option<Arc<Inputs>>,
-    ) -> Arc<Step> {
+    ) -> Step {
         let id = self.next_id.get();
         self.next_id.set(id + 1);
         let mut step = Step {
@@ -417,14 +431,25 @@ impl<'a> Compiler<'a> {
             crossing: Crossing::Nothing,
             dir: around.dir.clone(),
             inputs,
+            faults: Vec::new(),
+            inner: None,
         };
         step.barrier = super::barrier::of(&step);
-        Arc::new(step)
+        step
     }
 
-    fn include_task(&self, task: &Task, include: &Include, around: &Around, program: &mut Program) {
-        let constant = include.name.as_str().filter(|name| !name.contains("{{"));
+    /// `outer` is what holds around the task, `around` the same with its own keywords.
+    fn include_task(
+        &self,
+        task: &Task,
+        include: &Include,
+        outer: &Around,
+        around: &Around,
+        program: &mut Program,
+    ) {
+        let constant = include.name.as_str().filter(|name| !crate::template::is_template(name));
         let repeated = around.keywords.r#loop.is_some();
+        self.errors(task.faults.clone(), around);
         if include.is_static && (constant.is_none() || repeated) {
             let what = if repeated { "a loop" } else { "a template in its name" };
             let message = format!("an import is read before the run and cannot have {what}");
@@ -436,65 +461,101 @@ impl<'a> Compiler<'a> {
             );
             return;
         }
-        let args = vec![super::program::Argument {
-            name: Spanned::new("name".to_owned(), include.name.span),
-            value: include.name.clone(),
-        }];
-        let mut args = args;
-        if let Some(from) = &include.tasks_from {
-            let value = Node::new(Kind::Str(from.node.clone()), from.span);
-            args.push(super::program::Argument {
-                name: Spanned::new("tasks_from".to_owned(), from.span),
-                value,
-            });
+        let mut inner = around.clone();
+        if !include.is_static {
+            // An include is a task: its tags say whether it is run, its conditions are asked once, and its keywords are
+            // its own. What it takes in inherits from around it, and `apply`.
+            if !self.tags.selects(&around.keywords.tags) {
+                return;
+            }
+            inner.keywords = outer.keywords.clone();
+            if let Some(apply) = &include.apply {
+                inner.keywords = inherit(&outer.keywords, apply);
+                if !apply.vars.is_empty() {
+                    inner.layers.tasks.insert(0, Layer::of(&apply.vars));
+                }
+            }
         }
         let (Some(name), false, true) = (constant, repeated, include.kind != IncludeKind::Vars) else {
-            let step = self.step(task, StepCall::Include { kind: include.kind }, args, around);
-            if let (Some(name), IncludeKind::Vars) = (constant, include.kind) {
-                self.look_for_vars(&step, name, include.name.span, around);
+            let mut step = self.include_step(task, include, &inner, around);
+            if let (Some(name), false, IncludeKind::Vars) = (constant, repeated, include.kind) {
+                step.faults = in_frames(self.look_for_vars(&step, name, include.name.span), around);
             }
-            program.ops.push(Op::Include(step));
+            program.ops.push(Op::Include(Arc::new(step)));
             return;
         };
         let name = Spanned::new(name.to_owned(), include.name.span);
-        let mut inner = around.clone();
-        // An import hands its conditions to every task; an include asks them once.
-        let guard = (!include.is_static && !task.keywords.when.is_empty()).then(|| {
-            inner.keywords.when.truncate(around.keywords.when.len() - task.keywords.when.len());
-            let at = program.ops.len();
-            program.ops.push(Op::Flush);
-            (at, self.step(task, StepCall::Include { kind: include.kind }, args, around))
-        });
+        if include.is_static || around.keywords.when.is_empty() {
+            return self.take_in(&name, include, &inner, program);
+        }
+        // What is wrong in there is wrong only where it is taken in.
+        let mut step = self.include_step(task, include, &inner, around);
+        let at = program.ops.len();
+        program.ops.push(Op::Flush);
+        inner.guarded = true;
+        let before = self.diags.take();
+        self.take_in(&name, include, &inner, program);
+        step.faults = self.diags.replace(before);
+        program.ops[at] = Op::Guard { step: Arc::new(step), to: program.ops.len() };
+    }
+
+    fn include_step(&self, task: &Task, include: &Include, inner: &Around, around: &Around) -> Step {
+        let argument = |name: &str, value: Node| super::program::Argument {
+            name: Spanned::new(name.to_owned(), value.span),
+            value,
+        };
+        let mut args = vec![argument("name", include.name.clone())];
+        args.extend(
+            include
+                .tasks_from
+                .iter()
+                .map(|from| argument("tasks_from", Node::new(Kind::Str(from.node.clone()), from.span))),
+        );
+        let step = self.step(task, StepCall::Include { kind: include.kind }, args, around);
+        Step { inner: Some(Box::new(inner.keywords.clone())), ..step }
+    }
+
+    fn take_in(&self, name: &Spanned<String>, include: &Include, inner: &Around, program: &mut Program) {
+        let repeat = if include.repeats { Repeat::Always } else { Repeat::Once };
+        let depth = inner.frames.len();
         match include.kind {
             IncludeKind::Role => {
-                self.role_tasks(&name, include.tasks_from.as_ref(), &inner, program, around.frames.len())
+                self.role_tasks(name, include.tasks_from.as_ref(), inner, program, depth, repeat)
             }
-            _ => self.task_file(&name, &inner, program),
-        }
-        if let Some((at, step)) = guard {
-            program.ops[at] = Op::Guard { step, to: program.ops.len() };
+            _ => self.task_file(name, include.is_static, inner, program),
         }
     }
 
     /// A file of variables is read when its task is reached; that it is missing is seen before.
-    fn look_for_vars(&self, step: &Step, name: &str, at: Span, around: &Around) {
+    fn look_for_vars(&self, step: &Step, name: &str, at: Span) -> Vec<Diagnostic> {
         let paths = search_path(step, "vars", name, &self.site_dir);
-        if self.library.first(&paths).is_none() {
-            let message = format!("there is no file of variables `{name}`");
-            let mut diagnostic = Diagnostic::error("missing-file", message).at(at);
-            diagnostic.label = paths.iter().find_map(|path| self.library.near(path));
-            self.error(diagnostic.hint(format!("looked for {}", paths.join(", "))), around);
+        if self.library.first(&paths).is_some() {
+            return Vec::new();
         }
+        let message = format!("there is no file of variables `{name}`");
+        let mut diagnostic = Diagnostic::error("missing-file", message).at(at);
+        diagnostic.label = paths.iter().find_map(|path| self.library.near(path));
+        vec![diagnostic.hint(format!("looked for {}", paths.join(", ")))]
     }
 
-    fn task_file(&self, name: &Spanned<String>, around: &Around, program: &mut Program) {
+    /// Takes in a file of tasks. Ansible looks for a file that is imported beside the file that asks for it before it
+    /// looks in the role's `tasks/`, and for one that is included the other way round.
+    fn task_file(&self, name: &Spanned<String>, is_static: bool, around: &Around, program: &mut Program) {
         let mut candidates = vec![join(&around.dir, &name.node)];
         if let Some(role) = &around.role {
-            candidates.push(join(&format!("{}/tasks", role.path), &name.node));
+            let own = join(&format!("{}/tasks", role.path), &name.node);
+            candidates.insert(if is_static { 1 } else { 0 }, own);
+            candidates.push(join(&role.path, &name.node));
+        }
+        // The file that asks may itself stand in a folder of tasks, which names from the one above it.
+        let above = folder(&around.dir);
+        if around.dir != self.site_dir && !above.is_empty() {
+            candidates.push(join(&above, &name.node));
         }
         candidates.push(join(&self.site_dir, &name.node));
         candidates.push(join(&join(&self.site_dir, "tasks"), &name.node));
-        candidates.dedup();
+        let mut seen = BTreeSet::new();
+        candidates.retain(|path| seen.insert(path.clone()));
         let Some(path) = self.library.first(&candidates) else {
             let mut diagnostic =
                 Diagnostic::error("missing-file", format!("there is no file of tasks `{}`", name.node))
@@ -547,19 +608,27 @@ impl<'a> Compiler<'a> {
         }
     }
 
+    /// Where a role stands: a role of a collection in that collection and nowhere else, any other by its whole name.
     fn role_path(&self, name: &str) -> Option<String> {
-        let short = name.rsplit('.').next().unwrap_or(name);
-        let candidates = [
-            join(&self.site_dir, &format!("roles/{name}")),
-            join(&self.site_dir, &format!("roles/{short}")),
-            join(&self.site_dir, name),
-        ];
-        let known = |path: &&String| {
+        self.role_places(name).into_iter().find(|path| {
             ["tasks", "meta", "defaults", "handlers", "vars"]
                 .iter()
                 .any(|part| self.library.sources().is_dir(&format!("{path}/{part}")))
-        };
-        candidates.iter().find(known).cloned()
+        })
+    }
+
+    fn role_places(&self, name: &str) -> Vec<String> {
+        let mut places = Vec::new();
+        if let [namespace, collection, role] = name.split('.').collect::<Vec<_>>()[..] {
+            let collections = "collections/ansible_collections";
+            places.push(join(
+                &self.site_dir,
+                &format!("{collections}/{namespace}/{collection}/roles/{role}"),
+            ));
+        }
+        places.push(join(&self.site_dir, &format!("roles/{name}")));
+        places.push(join(&self.site_dir, name));
+        places
     }
 
     fn role_call(&self, call: &RoleCall, around: &Around, program: &mut Program, depth: usize) {
@@ -569,7 +638,7 @@ impl<'a> Compiler<'a> {
         if !params.is_empty() {
             inner.layers.params.insert(0, Layer::of(&params));
         }
-        self.role_tasks(&call.name, None, &inner, program, depth);
+        self.role_tasks(&call.name, None, &inner, program, depth, Repeat::Once);
     }
 
     /// Whether a role leads back to one that it is a dependency of, which is reported.
@@ -594,13 +663,10 @@ impl<'a> Compiler<'a> {
         around: &Around,
         program: &mut Program,
         depth: usize,
+        repeat: Repeat,
     ) {
         let Some(path) = self.role_path(&name.node) else {
-            let folder = join(&self.site_dir, "roles");
-            let mut diagnostic =
-                Diagnostic::error("unknown-role", format!("there is no role `{}`", name.node)).at(name.span);
-            diagnostic.label = self.library.near(&join(&folder, &name.node));
-            return self.error(diagnostic.hint(format!("roles are looked for in `{folder}`")), around);
+            return self.error(self.unknown_role(name), around);
         };
         let files = self.role_files(&name.node, &path);
         let mut inner = around.clone();
@@ -612,21 +678,18 @@ impl<'a> Compiler<'a> {
         inner.dir = format!("{path}/tasks");
         inner.layers.defaults.insert(0, Arc::clone(&files.defaults));
         inner.layers.role_vars.insert(0, Arc::clone(&files.vars));
-        if tasks_from.is_none() {
-            let key = (files.role.path.clone(), format!("{:?}", around.layers.params));
-            if self.done_roles.borrow().contains(&key) && !files.meta.allow_duplicates && depth > 0 {
-                return;
-            }
-            self.done_roles.borrow_mut().push(key);
-            let mut outer = Around { role: None, ..inner.clone() };
-            outer.dependents.push(Arc::clone(&files.role));
-            for dependency in &files.meta.dependencies {
-                if !self.depends_on_itself(dependency, &outer) {
-                    self.role_call(dependency, &outer, program, depth + 1);
-                }
-            }
-            inner.dependents.clear();
+        if repeat == Repeat::Once && !files.meta.allow_duplicates && self.is_done(&path, tasks_from, around) {
+            return;
         }
+        self.done_roles.borrow_mut().push(done_role(&path, tasks_from, around));
+        let mut outer = Around { role: None, ..inner.clone() };
+        outer.dependents.push(Arc::clone(&files.role));
+        for dependency in &files.meta.dependencies {
+            if !self.depends_on_itself(dependency, &outer) {
+                self.role_call(dependency, &outer, program, depth + 1);
+            }
+        }
+        inner.dependents.clear();
         // As Ansible: the entry point is the file of tasks, and its arguments are checked before the first of them.
         let point =
             tasks_from.map_or("main", |from| from.node.trim_end_matches(".yml").trim_end_matches(".yaml"));
@@ -668,13 +731,49 @@ impl<'a> Compiler<'a> {
         let role = around.role.as_ref().map(|role| role.name.clone()).unwrap_or_default();
         let inputs = Arc::new(Inputs { role, called: name.span, entry: entry.clone() });
         let title = Node::new(Kind::Unsafe("arguments".to_owned()), name.span);
-        Some(self.bare_step(
+        let step = self.bare_step(
             (name.span, Some(title)),
             StepCall::Module(module),
             inputs.arguments(),
             &around,
             Some(Arc::clone(&inputs)),
-        ))
+        );
+        Some(Arc::new(step))
+    }
+
+    fn unknown_role(&self, name: &Spanned<String>) -> Diagnostic {
+        let message = format!("there is no role `{}`", name.node);
+        let mut diagnostic = Diagnostic::error("unknown-role", message).at(name.span);
+        let folder = join(&self.site_dir, "roles");
+        let mut parts = name.node.split('.');
+        let (namespace, collection) = (parts.next().unwrap_or_default(), parts.next());
+        let of_collection = parts.next().is_some() && parts.next().is_none();
+        if let (Some(collection), true) = (collection, of_collection) {
+            let place = join(&self.site_dir, "collections/ansible_collections");
+            if !self.library.sources().is_dir(&format!("{place}/{namespace}/{collection}")) {
+                return diagnostic
+                    .note(format!("there is no collection `{namespace}.{collection}` in `{place}`"))
+                    .hint(format!(
+                        "put the role into `{folder}` and call it by its own name, or the collection into `{place}`"
+                    ));
+            }
+            let places = self.role_places(&name.node);
+            diagnostic.label = places.first().and_then(|path| self.library.near(path));
+            return diagnostic.hint(format!("looked for {}", places.join(", ")));
+        }
+        diagnostic.label = self.library.near(&join(&folder, &name.node));
+        diagnostic.hint(format!("roles are looked for in `{folder}`"))
+    }
+
+    /// Whether a role that is called again has run for certain: without a condition or under the same ones, and not
+    /// only where something else is included.
+    fn is_done(&self, path: &str, tasks_from: Option<&Spanned<String>>, around: &Around) -> bool {
+        let call = done_role(path, tasks_from, around);
+        self.done_roles.borrow().iter().any(|done| {
+            (&done.path, &done.call, &done.tags) == (&call.path, &call.call, &call.tags)
+                && !done.guarded
+                && (done.when.is_empty() || done.when == call.when)
+        })
     }
 
     fn role_file(&self, path: &str, part: &str, name: &str) -> Option<String> {
@@ -754,6 +853,31 @@ impl<'a> Compiler<'a> {
             done_roles: RefCell::default(),
             seen_tags: RefCell::default(),
         }
+    }
+}
+
+/// Adds the way that led there.
+fn in_frames(faults: Vec<Diagnostic>, around: &Around) -> Vec<Diagnostic> {
+    let framed = |fault: Diagnostic| {
+        around.frames.iter().fold(fault, |fault, frame| fault.frame(frame.span, frame.text.clone()))
+    };
+    faults.into_iter().map(framed).collect()
+}
+
+fn done_role(path: &str, tasks_from: Option<&Spanned<String>>, around: &Around) -> DoneRole {
+    let values = |layer: &Arc<Layer>| -> Vec<(String, serde_json::Value)> {
+        layer.vars.iter().map(|(name, node)| (name.clone(), node.to_value())).collect()
+    };
+    let params: Vec<_> = around.layers.params.iter().map(values).collect();
+    let mut tags: Vec<String> = around.keywords.tags.iter().map(|tag| tag.node.clone()).collect();
+    tags.sort();
+    tags.dedup();
+    DoneRole {
+        path: path.to_owned(),
+        call: format!("{:?} {params:?}", tasks_from.map(|from| &from.node)),
+        when: around.keywords.when.iter().map(|node| node.to_value().to_string()).collect(),
+        tags,
+        guarded: around.guarded,
     }
 }
 

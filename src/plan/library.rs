@@ -157,6 +157,8 @@ impl Library {
             Ok(text) => text,
             Err(diagnostic) => return Some(Err(diagnostic)),
         };
+        // YAML and Jinja2 read every kind of line end as one: a checkout on another system changes no result.
+        let text = if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n") } else { text };
         Some(Ok(self.remember(path, &text, origin)))
     }
 

@@ -6,7 +6,7 @@
 
 use super::reads::Crossing;
 use super::role_args::Inputs;
-use crate::diag::{Frame, Span, Spanned};
+use crate::diag::{Diagnostic, Frame, Span, Spanned};
 use crate::modules::{AnyModule, Brings};
 use crate::playbook::{IncludeKind, Keywords, Meta};
 use crate::yaml::Node;
@@ -108,6 +108,10 @@ pub struct Step {
     pub dir: String,
     /// It checks a role's arguments against these.
     pub inputs: Option<Arc<Inputs>>,
+    /// What is wrong with it as it is written. It fails where it is reached; whether it is reached, a condition may say.
+    pub faults: Vec<Diagnostic>,
+    /// What the tasks inherit that an include takes in: not the include's own keywords, but those around it and `apply`.
+    pub inner: Option<Box<Keywords>>,
 }
 
 /// What a step calls.
@@ -124,6 +128,8 @@ pub enum StepCall {
     },
     /// `meta`.
     Meta,
+    /// A module that there is not.
+    Unknown,
 }
 
 /// One argument of a task.
@@ -201,6 +207,7 @@ impl StepCall {
             Self::Include { kind: IncludeKind::Role } => "include_role",
             Self::Include { kind: IncludeKind::Vars } => "include_vars",
             Self::Meta => "meta",
+            Self::Unknown => "unknown module",
         }
     }
 }
@@ -224,10 +231,22 @@ impl Step {
         self.args.iter().find(|argument| argument.name.node == name)
     }
 
+    /// The module's name, as it is written where there is no such module.
+    pub fn module(&self) -> &str {
+        match (self.call, self.faults.first()) {
+            (StepCall::Unknown, Some(fault)) => fault.message.split('`').nth(1).unwrap_or(self.call.name()),
+            _ => self.call.name(),
+        }
+    }
+
+    /// Whether something must hold before it is reached.
+    pub fn is_conditional(&self) -> bool {
+        !self.keywords.when.is_empty()
+    }
+
     /// What to call it before its name is rendered: "role : name", or the module.
     pub fn title(&self) -> String {
-        let name =
-            self.name.as_ref().and_then(Node::scalar_text).unwrap_or_else(|| self.call.name().to_owned());
+        let name = self.name.as_ref().and_then(Node::scalar_text).unwrap_or_else(|| self.module().to_owned());
         match &self.role {
             Some(role) => format!("{} : {name}", role.name),
             None => name,

@@ -47,7 +47,7 @@ impl Brought {
             StepCall::Procedure(procedure) => {
                 self.names.extend(procedure.facts().iter().map(|name| (*name).to_owned()));
             }
-            StepCall::Include { .. } | StepCall::Meta => {}
+            StepCall::Include { .. } | StepCall::Meta | StepCall::Unknown => {}
         }
     }
 
@@ -176,7 +176,7 @@ impl Reader<'_> {
         let texts = single.into_iter().flatten().chain(environment).chain(notify).chain(&step.name);
         texts.for_each(|node| self.node(node, uses));
         until.iter().chain(changed_when).chain(failed_when).for_each(|node| self.expression(node, uses));
-        if let Some(Loop { items, source: _, var: _, index_var: _, label }) = r#loop {
+        if let Some(Loop { items, source: _, var: _, index_var: _, label, extended: _ }) = r#loop {
             self.node(items, uses);
             label.iter().for_each(|node| self.node(node, uses));
         }
@@ -276,7 +276,7 @@ pub(super) fn spec_of(step: &Step) -> Option<&'static Spec> {
     match step.call {
         StepCall::Module(module) => Some(module.spec()),
         StepCall::Procedure(procedure) => Some(procedure.spec()),
-        StepCall::Include { .. } | StepCall::Meta => None,
+        StepCall::Include { .. } | StepCall::Meta | StepCall::Unknown => None,
     }
 }
 

@@ -1,8 +1,9 @@
 //! The variables of one host at one moment, in Ansible's order of precedence.
 
+use super::ahead::Ahead;
 use super::program::{Layer, Layers};
 use super::record::Record;
-use crate::template::{Scope, Variable};
+use crate::template::{Foreseen, Scope, Variable};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -35,6 +36,8 @@ pub struct HostScope {
     pub inventory: Arc<Vec<Arc<Layer>>>,
     /// Where questions are noted, while something is made ready.
     pub record: Option<Arc<Record>>,
+    /// What only the run brings, while a plan is checked.
+    pub ahead: Option<Arc<Ahead>>,
 }
 
 impl HostScope {
@@ -114,7 +117,8 @@ impl HostScope {
 }
 
 impl HostScope {
-    fn find(&self, name: &str) -> Option<Variable> {
+    /// The nearest definition of a name.
+    pub(super) fn defined(&self, name: &str) -> Option<Variable> {
         let value = |values: &Values| values.get(name).map(|value| Variable::Value(Arc::clone(value)));
         let node = |layer: &Arc<Layer>| layer.vars.get(name).map(|node| Variable::Node(Arc::clone(node)));
         let first = |layers: &[Arc<Layer>]| layers.iter().find_map(node);
@@ -136,11 +140,19 @@ impl HostScope {
 
 impl Scope for HostScope {
     fn get(&self, name: &str) -> Option<Variable> {
-        let found = self.find(name);
+        let found = self.defined(name);
         if let Some(record) = &self.record {
             record.note(name, found.as_ref());
         }
         found
+    }
+
+    fn foreseen(&self, name: &str) -> Option<Foreseen> {
+        self.ahead.as_ref()?.foreseen(name, self)
+    }
+
+    fn is_whole(&self) -> bool {
+        self.ahead.is_none()
     }
 
     fn names(&self) -> Vec<String> {

@@ -68,6 +68,8 @@ pub struct Loop {
     pub index_var: Option<String>,
     /// What to show of an item.
     pub label: Option<Node>,
+    /// Whether `ansible_loop` tells how far the loop is.
+    pub extended: bool,
 }
 
 /// How the items of a loop are read.
@@ -79,6 +81,8 @@ pub enum LoopSource {
     Items,
     /// `with_dict:` turns a mapping into `{key, value}`.
     Dict,
+    /// `with_NAME:` asks a lookup of that name.
+    Lookup(&'static str),
 }
 
 /// Which keywords a place takes besides the shared ones.
@@ -119,6 +123,11 @@ const TASK_ONLY: &[&str] = &[
     "with_items",
     "with_list",
     "with_dict",
+    "with_fileglob",
+    "with_first_found",
+    "with_flattened",
+    "with_indexed_items",
+    "with_sequence",
     "until",
     "retries",
     "delay",
@@ -151,13 +160,16 @@ const NOT_YET: &[(&str, &str)] = &[
     ("with_together", "use `loop` with the filter `zip`"),
     ("with_nested", "use `loop` with the filter `product`"),
     ("with_subelements", "use `loop` with the filter `subelements`"),
-    ("with_fileglob", "use `loop: \"{{ query('fileglob', PATTERN) }}\"`"),
-    ("with_first_found", "use `lookup('first_found', FILES)`"),
-    ("with_sequence", "use `loop: \"{{ query('sequence', 'start=1 end=4') }}\"`"),
     ("with_random_choice", "use `loop` with the items that are meant"),
-    ("with_indexed_items", "use `loop` with `loop_control: {index_var: NAME}`"),
     ("local_action", "use `delegate_to: localhost` beside the module"),
 ];
+
+/// The lookup that gives the items of a `with_NAME` loop.
+fn lookup_of(key: &str) -> Option<&'static str> {
+    const LOOKUPS: &[&str] = &["fileglob", "first_found", "flattened", "indexed_items", "sequence"];
+    let name = key.strip_prefix("with_")?;
+    LOOKUPS.iter().find(|known| **known == name).copied()
+}
 
 /// What to do instead of a keyword that is not there yet.
 pub(super) fn not_yet(key: &str) -> Option<&'static str> {
@@ -218,6 +230,9 @@ impl Keywords {
                     keywords.repeat(value, LoopSource::Items, entry, diags)
                 }
                 "with_dict" if place == Place::Task => keywords.repeat(value, LoopSource::Dict, entry, diags),
+                key if place == Place::Task && lookup_of(key).is_some() => {
+                    keywords.repeat(value, LoopSource::Lookup(lookup_of(key).unwrap_or_default()), entry, diags)
+                }
                 "loop_control" if place == Place::Task => loop_control = Some(entry),
                 "until" if place == Place::Task => keywords.until = conditions(value),
                 "retries" if place == Place::Task => keywords.retries = Some(value.clone()),
@@ -244,7 +259,7 @@ impl Keywords {
             return;
         }
         self.r#loop =
-            Some(Loop { items: items.clone(), source, var: "item".to_owned(), index_var: None, label: None });
+            Some(Loop { items: items.clone(), source, var: "item".to_owned(), index_var: None, label: None, extended: false });
     }
 
     fn loop_control(&mut self, control: &Entry, diags: &mut Vec<Diagnostic>) {
@@ -269,11 +284,15 @@ impl Keywords {
                     None => diags.push(wrong_type(&entry.value, "`index_var`", "a variable's name")),
                 },
                 "label" => repeat.label = Some(entry.value.clone()),
+                "extended" => match entry.value.kind {
+                    Kind::Bool(truth) => repeat.extended = truth,
+                    _ => diags.push(wrong_type(&entry.value, "`extended`", "true or false")),
+                },
                 other => diags.push(super::decode::unknown_key(
                     &entry.key,
                     other,
                     "loop_control",
-                    &["loop_var", "index_var", "label"],
+                    &["loop_var", "index_var", "label", "extended"],
                 )),
             }
         }

@@ -26,6 +26,8 @@ pub struct Task {
     pub keywords: Keywords,
     /// What it does.
     pub action: Action,
+    /// Keywords that it has and that are not there yet.
+    pub faults: Vec<Diagnostic>,
 }
 
 /// A block.
@@ -70,6 +72,10 @@ pub struct Include {
     pub name: Node,
     /// `tasks_from` of a role.
     pub tasks_from: Option<Spanned<String>>,
+    /// `apply`: keywords for the tasks that are taken in.
+    pub apply: Option<Box<Keywords>>,
+    /// `allow_duplicates` of a role that is included: it runs again although it did already.
+    pub repeats: bool,
     /// Read when the plan is made (`import_*`) rather than when the task is reached (`include_*`).
     pub is_static: bool,
 }
@@ -154,15 +160,14 @@ fn decode_block(node: &Node, entries: &[Entry], diags: &mut Vec<Diagnostic>) -> 
 fn decode_task(node: &Node, entries: &[Entry], diags: &mut Vec<Diagnostic>) -> Option<Task> {
     let names = known(Place::Task);
     let mut calls = Vec::new();
-    let mut refused = false;
+    let mut faults = Vec::new();
     for entry in entries {
         let key = entry.key.as_str().unwrap_or_default();
         if names.contains(&key) {
             continue;
         }
         if not_yet(key).is_some() {
-            diags.push(unknown_key(&entry.key, key, "task", &names));
-            refused = true;
+            faults.push(unknown_key(&entry.key, key, "task", &names));
         } else {
             calls.push(entry);
         }
@@ -171,7 +176,7 @@ fn decode_task(node: &Node, entries: &[Entry], diags: &mut Vec<Diagnostic>) -> O
         ([call], None) => Some((*call).clone()),
         ([], Some(action)) => action_keyword(action, diags),
         ([], None) => {
-            if !refused {
+            if faults.is_empty() {
                 diags.push(
                     Diagnostic::error("no-module", "this task calls no module")
                         .at(node.span)
@@ -186,11 +191,17 @@ fn decode_task(node: &Node, entries: &[Entry], diags: &mut Vec<Diagnostic>) -> O
         }
     };
     let keywords = Keywords::decode(entries, Place::Task, diags);
-    let call = call?;
+    let Some(call) = call else {
+        diags.append(&mut faults);
+        return None;
+    };
     let args = with_args(&call.value, node.entry("args"), diags);
     let name = call.key.as_str().unwrap_or_default();
-    let action = decode_action(Spanned::new(name.to_owned(), call.key.span), args, diags)?;
-    Some(Task { span: node.span, name: node.get("name").cloned(), keywords, action })
+    let Some(action) = decode_action(Spanned::new(name.to_owned(), call.key.span), args, diags) else {
+        diags.append(&mut faults);
+        return None;
+    };
+    Some(Task { span: node.span, name: node.get("name").cloned(), keywords, action, faults })
 }
 
 /// Two keys that are no keywords: one of them is a slip, or there are two modules.
@@ -281,12 +292,21 @@ fn decode_include(
 ) -> Option<Include> {
     let module = &name.node;
     let (keys, main): (&[&str], &str) = match kind {
-        IncludeKind::Tasks => (&["file"], "file"),
-        IncludeKind::Role => (&["name", "tasks_from", "public", "allow_duplicates"], "name"),
+        IncludeKind::Tasks if is_static => (&["file"], "file"),
+        IncludeKind::Tasks => (&["file", "apply"], "file"),
+        IncludeKind::Role if is_static => (&["name", "tasks_from", "public", "allow_duplicates"], "name"),
+        IncludeKind::Role => (&["name", "tasks_from", "public", "allow_duplicates", "apply"], "name"),
         IncludeKind::Vars => (&["file"], "file"),
     };
     if args.as_str().is_some() && kind != IncludeKind::Role {
-        return Some(Include { kind, name: args.clone(), tasks_from: None, is_static });
+        return Some(Include {
+            kind,
+            name: args.clone(),
+            tasks_from: None,
+            apply: None,
+            repeats: true,
+            is_static,
+        });
     }
     let Some(entries) = args.as_map() else {
         diags.push(wrong_type(
@@ -298,11 +318,12 @@ fn decode_include(
     };
     for entry in entries {
         let key = entry.key.as_str().unwrap_or_default();
-        if !keys.contains(&key) {
+        // A name beside `args:` stands under an empty key.
+        if !keys.contains(&key) && !(key.is_empty() && kind != IncludeKind::Role) {
             diags.push(unknown_key(&entry.key, key, module, keys));
         }
     }
-    let Some(target) = args.get(main) else {
+    let Some(target) = args.get(main).or_else(|| args.get("")) else {
         let message = format!("`{module}` needs `{main}`");
         diags.push(Diagnostic::error("missing-key", message).at(name.span));
         return None;
@@ -310,7 +331,22 @@ fn decode_include(
     let tasks_from = args
         .get("tasks_from")
         .and_then(|node| node.as_str().map(|text| Spanned::new(text.to_owned(), node.span)));
-    Some(Include { kind, name: target.clone(), tasks_from, is_static })
+    let apply = args.get("apply").map(|node| {
+        let entries = node.as_map().unwrap_or_default();
+        if node.as_map().is_none() {
+            diags.push(wrong_type(node, "`apply`", "a mapping of keywords"));
+        }
+        let names = known(Place::Block);
+        for entry in entries {
+            let key = entry.key.as_str().unwrap_or_default();
+            if !names.contains(&key) || ["block", "rescue", "always"].contains(&key) {
+                diags.push(unknown_key(&entry.key, key, "block", &names));
+            }
+        }
+        Box::new(Keywords::decode(entries, Place::Block, diags))
+    });
+    let repeats = !matches!(args.get("allow_duplicates").map(|node| &node.kind), Some(Kind::Bool(false)));
+    Some(Include { kind, name: target.clone(), tasks_from, apply, repeats, is_static })
 }
 
 fn decode_meta(args: &Node, diags: &mut Vec<Diagnostic>) -> Option<Spanned<Meta>> {

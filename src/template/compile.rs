@@ -168,10 +168,10 @@ pub(super) fn syntax() -> SyntaxConfig {
 /// A rendered text with the line ends at its end that Ansible gives it: Jinja takes one off the source, and those that
 /// the result then lacks of the source's number are put back. (`{{ block }}\n` with a block that ends its own line has
 /// one, not two.)
-pub(super) fn line_ends(source: &str, mut rendered: String) -> String {
-    let count = |text: &str| text.len() - text.trim_end_matches('\n').len();
-    let lacking = count(source).saturating_sub(count(&rendered));
-    rendered.extend(std::iter::repeat_n('\n', lacking));
+pub(super) fn line_ends(source: &str, mut rendered: String, newline: &str) -> String {
+    let count = |text: &str, end: &str| (text.len() - text.trim_end_matches(end).len()) / end.len();
+    let lacking = count(source, "\n").saturating_sub(count(&rendered, newline));
+    rendered.extend(std::iter::repeat_n(newline, lacking));
     rendered
 }
 

@@ -100,7 +100,7 @@ impl Site {
     fn file(&self, name: &str) -> Result<String, String> {
         let (file, text) = &self.files[name];
         self.templates()
-            .render_file(*file, text, Dialect::of(name), &self.scope, &Map::new())
+            .render_file(*file, text, Dialect::of(name), &self.scope, &Map::new(), &FileOptions::default())
             .map_err(|fault| self.shown(&fault))
     }
 
@@ -341,7 +341,7 @@ fn roots_are_the_names_a_text_needs() {
             .join(" ")
     };
     let Some(Variable::Node(node)) = site.scope.get("task") else { panic!("no task") };
-    assert_eq!(names(templates.roots(&node).expect("reads")), "a? c? l e? d f");
+    assert_eq!(names(templates.roots(&node).expect("reads")), "a? c? l e? d? f?");
     for (name, expected) in [("t.j2", "q? w"), ("t.tera", "l a b?")] {
         let (file, text) = &site.files[name];
         assert_eq!(

@@ -23,7 +23,8 @@ pub struct Root {
     pub name: String,
     /// Where it is used.
     pub span: Span,
-    /// Whether the text copes without it: it stands under `default`, or the text asks whether it is defined.
+    /// Whether the text may do without it: it stands under `default` or in a branch that need not be taken, or the text
+    /// asks whether it is defined.
     pub optional: bool,
 }
 
@@ -70,6 +71,26 @@ impl Templates {
     pub fn render_value(&self, node: &Node, scope: &Arc<dyn Scope>) -> Result<Value, Diagnostic> {
         let session = self.session(scope, node.span.file);
         render_plain(node, &session)
+    }
+
+    /// What a lookup gives for these terms, as `with_NAME` asks it.
+    pub fn query(&self, lookup: &str, terms: &Node, scope: &Arc<dyn Scope>) -> Result<Vec<Value>, Diagnostic> {
+        let session = self.session(scope, terms.span.file);
+        let terms_of = match render_plain(terms, &session)? {
+            Value::Array(terms) => terms,
+            single => vec![single],
+        };
+        let mut args = super::filters::Args::new("lookup");
+        args.push(Some(Value::from(lookup)));
+        terms_of.into_iter().for_each(|term| args.push(Some(term)));
+        match super::functions::lookup_plain(&session, args, true) {
+            Ok(Value::Array(items)) => Ok(items),
+            Ok(single) => Ok(vec![single]),
+            Err(error) => Err(errors::carried(&error).unwrap_or_else(|| {
+                let message = error.detail().unwrap_or("the lookup failed").to_owned();
+                errors::clean(Diagnostic::error("template", message).at(terms.span), &session)
+            })),
+        }
     }
 
     /// A bare expression, as in `when:` or `until:`; a finished value stands for itself.
@@ -169,7 +190,7 @@ impl Templates {
             .map(|root| Root {
                 name: root.name.clone(),
                 span: place(root),
-                optional: root.guarded || reading.tested.contains(&root.name),
+                optional: root.guarded || root.perhaps || reading.tested.contains(&root.name),
             })
             .collect()
     }

@@ -44,7 +44,11 @@ fn build() -> Environment<'static> {
         let tolerant = TOLERANT_FILTERS.contains(&name);
         env.add_filter(name, move |args: Rest<ValueOrKwargs>| -> Result<Value, Error> {
             let args = arguments(name, &args.into_values(), tolerant)?;
-            filter(args).map(lazy::from_json).map_err(|refusal| error(name, "filter", refusal))
+            match filter(args) {
+                Ok(value) => Ok(lazy::from_json(value)),
+                Err(Refusal::Nothing(_)) => Ok(Value::UNDEFINED),
+                Err(refusal) => Err(error(name, "filter", refusal)),
+            }
         });
     }
     env.add_filter(
@@ -163,7 +167,7 @@ pub(super) fn arguments(name: &'static str, given: &[Value], tolerant: bool) -> 
 /// A filter's refusal as the engine's error.
 pub(super) fn error(name: &str, what: &str, refusal: Refusal) -> Error {
     match refusal {
-        Refusal::Undefined => lazy::undefined(),
+        Refusal::Undefined | Refusal::Nothing(_) => lazy::undefined(),
         Refusal::Because { message, hint } => {
             let text = format!("{what} `{name}`: {message}");
             let error = Error::new(ErrorKind::InvalidOperation, text);

@@ -1,7 +1,7 @@
 //! The engine's errors as diagnostics that point into the YAML scalar or the template file.
 
 use super::compile::{Compiled, SyntaxFault};
-use super::scope::Lookups;
+use super::scope::{LATER, Lookups};
 use super::session::Session;
 use crate::diag::{Diagnostic, Span, did_you_mean};
 use minijinja::value::{Value, ValueKind};
@@ -91,6 +91,16 @@ pub(super) fn undefined_name(name: &str, session: &Session) -> Diagnostic {
         Some(near) => diagnostic.label(near),
         None => diagnostic,
     }
+}
+
+/// A variable whose value only the run brings.
+pub(super) fn later(name: &str) -> Diagnostic {
+    Diagnostic::error(LATER, format!("`{name}` is known only at run time"))
+}
+
+/// Whether an error says no more than that.
+pub(super) fn is_later(error: &Error) -> bool {
+    carried(error).is_some_and(|diagnostic| diagnostic.code == LATER)
 }
 
 /// A vault text that cannot be read.
@@ -266,6 +276,10 @@ fn unnamed(
         }
     }
     let diagnostic = Diagnostic::error(Undefined::CODE, "the expression has no value").at(place(range));
+    if ["first", "last", "min", "max"].iter().any(|filter| source.contains(filter)) {
+        return diagnostic
+            .hint("an empty list has no such item: `| default(...)` says what stands for it");
+    }
     if source.contains(" if ") {
         return diagnostic.hint("an `if` without `else` gives nothing when it is false");
     }

@@ -35,6 +35,32 @@ impl Dialect {
     }
 }
 
+/// How a template file is read where it does not say so itself in its `#jinja2:` line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileOptions {
+    /// The line end behind a block goes.
+    pub trim_blocks: bool,
+    /// The blanks before a block that starts its line go.
+    pub lstrip_blocks: bool,
+    /// What ends a line of the result: `\n`, `\r\n` or `\r`.
+    pub newline: String,
+    /// Start and end of an expression, a statement and a comment.
+    pub delimiters: [(String, String); 3],
+}
+
+impl Default for FileOptions {
+    /// Ansible's.
+    fn default() -> Self {
+        let pair = |start: &str, end: &str| (start.to_owned(), end.to_owned());
+        Self {
+            trim_blocks: true,
+            lstrip_blocks: false,
+            newline: "\n".to_owned(),
+            delimiters: [pair("{{", "}}"), pair("{%", "%}"), pair("{#", "#}")],
+        }
+    }
+}
+
 /// A template file that was read: what is needed to point into it.
 struct Part {
     file: FileId,
@@ -93,10 +119,21 @@ impl Templates {
         dialect: Dialect,
         scope: &Arc<dyn Scope>,
         extra: &Map<String, Value>,
+        options: &FileOptions,
     ) -> Result<String, Diagnostic> {
         let session = Session::new(&self.world, scope, extra.clone(), file);
         match dialect {
-            Dialect::Jinja => self.render_jinja(file, text, &session),
+            Dialect::Jinja => {
+                let rendered = self.render_jinja(file, text, &session, options, "\n")?;
+                match options.newline.as_str() {
+                    "\n" => Ok(rendered),
+                    // A second time, since what values bring is not to be touched: places are those of the first.
+                    "\r" => Ok(self
+                        .render_jinja(file, text, &session, options, "\r\n")?
+                        .replace("\r\n", "\r")),
+                    _ => self.render_jinja(file, text, &session, options, "\r\n"),
+                }
+            }
             Dialect::Tera => super::tera::render(file, text, &session),
         }
     }
@@ -105,7 +142,7 @@ impl Templates {
     pub fn roots_of_file(&self, file: FileId, text: &str, dialect: Dialect) -> Result<Vec<Root>, Diagnostic> {
         match dialect {
             Dialect::Jinja => {
-                let part = read(file, Arc::from(text))?;
+                let part = read(file, Arc::from(text), &FileOptions::default())?;
                 let place = |root: &super::syntax::Root| {
                     part.span(root.range.start + part.header..root.range.end + part.header)
                 };
@@ -116,7 +153,7 @@ impl Templates {
                     .map(|root| Root {
                         name: root.name.clone(),
                         span: place(root),
-                        optional: root.guarded || part.reading.tested.contains(&root.name),
+                        optional: root.guarded || root.perhaps || part.reading.tested.contains(&root.name),
                     })
                     .collect())
             }
@@ -124,25 +161,38 @@ impl Templates {
         }
     }
 
-    fn render_jinja(&self, file: FileId, text: &str, session: &Arc<Session>) -> Result<String, Diagnostic> {
-        let main = Arc::new(read(file, Arc::from(text))?);
-        let (syntax, _) = options(text).map_err(|fault| fault.diagnostic.at(main.span(fault.range)))?;
+    fn render_jinja(
+        &self,
+        file: FileId,
+        text: &str,
+        session: &Arc<Session>,
+        given: &FileOptions,
+        newline: &'static str,
+    ) -> Result<String, Diagnostic> {
+        let main = Arc::new(read(file, Arc::from(text), given)?);
+        let (syntax, _) =
+            options(text, given).map_err(|fault| fault.diagnostic.at(main.span(fault.range)))?;
+        let lines = move |text: &str| match newline {
+            "\n" => text.to_owned(),
+            other => text.replace('\n', other),
+        };
         let parts = Parts::default();
         remember(&parts, MAIN, &main);
         let mut env = file_env().clone();
         env.set_syntax(syntax);
-        let (lookups, kept) = (Arc::clone(&self.world.lookups), Arc::clone(&parts));
+        let (lookups, kept, given) = (Arc::clone(&self.world.lookups), Arc::clone(&parts), given.clone());
         env.set_loader(move |name| {
             let missing = |why| errors::carry(Diagnostic::error("template-not-found", why));
             let found = lookups.template(file, name).map_err(missing)?;
-            let part = Arc::new(read(found.file, found.text).map_err(errors::carry)?);
+            let part = Arc::new(read(found.file, found.text, &given).map_err(errors::carry)?);
             remember(&kept, name, &part);
-            Ok(Some(part.rewritten.text.clone()))
+            Ok(Some(lines(&part.rewritten.text)))
         });
         let explain = |error: Error| errors::clean(explain(&error, &parts, &main, session), session);
-        let template = env.template_from_named_str(MAIN, &main.rewritten.text).map_err(explain)?;
+        let source = lines(&main.rewritten.text);
+        let template = env.template_from_named_str(MAIN, &source).map_err(explain)?;
         let rendered = template.render(session.root()).map_err(explain)?;
-        Ok(compile::line_ends(text, rendered))
+        Ok(compile::line_ends(text, rendered, newline))
     }
 }
 
@@ -169,14 +219,14 @@ fn recall(parts: &Parts, name: &str) -> Option<Arc<Part>> {
 
 /// The syntax tree of a file, read; nothing when it cannot be.
 pub(super) fn reading(file: FileId, text: Arc<str>) -> Option<Reading> {
-    read(file, text).ok().map(|part| part.reading)
+    read(file, text, &FileOptions::default()).ok().map(|part| part.reading)
 }
 
-fn read(file: FileId, text: Arc<str>) -> Result<Part, Diagnostic> {
+fn read(file: FileId, text: Arc<str>, given: &FileOptions) -> Result<Part, Diagnostic> {
     let at = |fault: SyntaxFault, shift: usize| {
         fault.diagnostic.at(Span::new(file, fault.range.start + shift, fault.range.end + shift))
     };
-    let (syntax, header) = options(&text).map_err(|fault| at(fault, 0))?;
+    let (syntax, header) = options(&text, given).map_err(|fault| at(fault, 0))?;
     let body = text.get(header..).unwrap_or_default();
     let reading = compile::read_template(body, syntax).map_err(|fault| at(fault, header))?;
     let rewritten = reading.rewrite(body, super::syntax::Backslashes::Escapes);
@@ -184,8 +234,15 @@ fn read(file: FileId, text: Arc<str>) -> Result<Part, Diagnostic> {
 }
 
 /// The `#jinja2: trim_blocks:False, lstrip_blocks:True` line that a template may start with, and its length.
-fn options(text: &str) -> Result<(SyntaxConfig, usize), SyntaxFault> {
-    let Some(rest) = text.strip_prefix("#jinja2:") else { return Ok((compile::syntax(), 0)) };
+fn options(text: &str, given: &FileOptions) -> Result<(SyntaxConfig, usize), SyntaxFault> {
+    let mut own = given.clone();
+    let mut keep = false;
+    let Some(rest) = text.strip_prefix("#jinja2:") else {
+        return Ok((
+            own.config(keep).map_err(|diagnostic| SyntaxFault { diagnostic, range: 0..text.len() })?,
+            0,
+        ));
+    };
     let line = rest.split_inclusive('\n').next().unwrap_or(rest);
     let header = text.len() - rest.len() + line.len();
     let fault = |message: String| SyntaxFault {
@@ -193,8 +250,6 @@ fn options(text: &str) -> Result<(SyntaxConfig, usize), SyntaxFault> {
             .hint("it takes trim_blocks, lstrip_blocks, keep_trailing_newline and the start and end strings"),
         range: 0..text.get(..header).unwrap_or_default().trim_end().len(),
     };
-    let (mut trim, mut lstrip, mut keep) = (true, false, false);
-    let mut delimiters = Delimiters::default();
     for pair in line.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
         let (name, value) =
             pair.split_once(':').ok_or_else(|| fault(format!("`{pair}` is not an option of `#jinja2:`")))?;
@@ -205,40 +260,34 @@ fn options(text: &str) -> Result<(SyntaxConfig, usize), SyntaxFault> {
             _ => Err(fault(format!("`{}` takes True or False", name.trim()))),
         };
         match name.trim() {
-            "trim_blocks" => trim = truth()?,
-            "lstrip_blocks" => lstrip = truth()?,
+            "trim_blocks" => own.trim_blocks = truth()?,
+            "lstrip_blocks" => own.lstrip_blocks = truth()?,
             "keep_trailing_newline" => keep = truth()?,
-            "variable_start_string" => delimiters.variable.0 = value.to_owned(),
-            "variable_end_string" => delimiters.variable.1 = value.to_owned(),
-            "block_start_string" => delimiters.block.0 = value.to_owned(),
-            "block_end_string" => delimiters.block.1 = value.to_owned(),
-            "comment_start_string" => delimiters.comment.0 = value.to_owned(),
-            "comment_end_string" => delimiters.comment.1 = value.to_owned(),
+            "variable_start_string" => own.delimiters[0].0 = value.to_owned(),
+            "variable_end_string" => own.delimiters[0].1 = value.to_owned(),
+            "block_start_string" => own.delimiters[1].0 = value.to_owned(),
+            "block_end_string" => own.delimiters[1].1 = value.to_owned(),
+            "comment_start_string" => own.delimiters[2].0 = value.to_owned(),
+            "comment_end_string" => own.delimiters[2].1 = value.to_owned(),
             other => return Err(fault(format!("`{other}` is not an option of `#jinja2:`"))),
         }
     }
-    let Delimiters { variable, block, comment } = delimiters;
-    let config = SyntaxConfig::builder()
-        .trim_blocks(trim)
-        .lstrip_blocks(lstrip)
-        .keep_trailing_newline(keep)
-        .variable_delimiters(variable.0, variable.1)
-        .block_delimiters(block.0, block.1)
-        .comment_delimiters(comment.0, comment.1)
-        .build()
-        .map_err(|error| fault(format!("the delimiters cannot be used: {error}")))?;
-    Ok((config, header))
+    own.config(keep).map(|config| (config, header)).map_err(|diagnostic| fault(diagnostic.message))
 }
 
-struct Delimiters {
-    variable: (String, String),
-    block: (String, String),
-    comment: (String, String),
-}
-
-impl Default for Delimiters {
-    fn default() -> Self {
-        let pair = |start: &str, end: &str| (start.to_owned(), end.to_owned());
-        Self { variable: pair("{{", "}}"), block: pair("{%", "%}"), comment: pair("{#", "#}") }
+impl FileOptions {
+    fn config(&self, keep_trailing_newline: bool) -> Result<SyntaxConfig, Diagnostic> {
+        let [variable, block, comment] = self.delimiters.clone();
+        SyntaxConfig::builder()
+            .trim_blocks(self.trim_blocks)
+            .lstrip_blocks(self.lstrip_blocks)
+            .keep_trailing_newline(keep_trailing_newline)
+            .variable_delimiters(variable.0, variable.1)
+            .block_delimiters(block.0, block.1)
+            .comment_delimiters(comment.0, comment.1)
+            .build()
+            .map_err(|error| {
+                Diagnostic::error("template-syntax", format!("the delimiters cannot be used: {error}"))
+            })
     }
 }

@@ -92,7 +92,9 @@ pub(super) fn lookup_plain(session: &Arc<Session>, mut args: Args, as_list: bool
             Ok(Json::String(values.iter().map(python::str).collect::<Vec<_>>().join(",")))
         }
         Ok(values) => Ok(Json::Array(values)),
-        Err(_) if matches!(on_error.as_deref(), Some("ignore" | "warn")) => {
+        Err(error)
+            if matches!(on_error.as_deref(), Some("ignore" | "warn")) && !super::errors::is_later(&error) =>
+        {
             Ok(if as_list || wantlist { Json::Array(Vec::new()) } else { Json::Null })
         }
         Err(error) => Err(error),
@@ -140,8 +142,9 @@ fn found(session: &Arc<Session>, name: &str, args: &mut Args) -> Result<Vec<Json
                     let path = python::str(path);
                     let found = lookups.template(session.from, &path).map_err(said)?;
                     let templates = super::Templates { world: Arc::clone(&session.world) };
+                    let (dialect, options) = (super::Dialect::of(&path), super::FileOptions::default());
                     templates
-                        .render_file(found.file, &found.text, super::Dialect::of(&path), &session.scope, &extra)
+                        .render_file(found.file, &found.text, dialect, &session.scope, &extra, &options)
                         .map(Json::String)
                         .map_err(super::errors::carry)
                 })
@@ -187,6 +190,9 @@ fn found(session: &Arc<Session>, name: &str, args: &mut Args) -> Result<Vec<Json
                 .collect()
         }
         "varnames" => {
+            if !session.scope.is_whole() {
+                return Err(super::errors::carry(super::errors::later("varnames")));
+            }
             let mut names = session.scope.names();
             names.sort();
             let mut out = Vec::new();
@@ -240,7 +246,8 @@ fn found(session: &Arc<Session>, name: &str, args: &mut Args) -> Result<Vec<Json
                 .hint("run the command as a task (`delegate_to: localhost`) and register its result"),
         )),
         "url" => Err(refused(
-            Refusal::new("it would fetch from the network while planning").hint("use `get_url` or `uri` as a task"),
+            Refusal::new("it would fetch from the network while planning")
+                .hint("fetch it in a task of its own (`command: curl ...`) and register the result"),
         )),
         other => Err(Error::new(ErrorKind::InvalidOperation, format!("unknown lookup `{other}`")).with_source(
             super::errors::Hint(

@@ -49,6 +49,39 @@ fn scalar(value: &Json) -> Option<Value> {
     })
 }
 
+/// A mapping of which some keys are not known yet.
+#[derive(Debug)]
+struct PartialView {
+    known: Arc<Json>,
+    name: String,
+}
+
+/// A mapping that may get more keys: those that are missing are not known rather than undefined.
+pub(super) fn partial(known: &Arc<Json>, name: &str) -> Value {
+    Value::from_object(PartialView { known: Arc::clone(known), name: name.to_owned() })
+}
+
+impl PartialView {
+    fn later(&self) -> Value {
+        Value::from(super::errors::carry(super::errors::later(&self.name)))
+    }
+}
+
+impl Object for PartialView {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let name = key_text(key)?;
+        if self.known.get(&name).is_none() {
+            return Some(self.later());
+        }
+        let whole = from_shared(&self.known);
+        whole.get_item(key).ok()
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(vec![self.later()])
+    }
+}
+
 impl JsonView {
     fn value(&self) -> &Json {
         self.path.iter().fold(self.root.as_ref(), |value, step| {

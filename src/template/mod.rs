@@ -33,9 +33,9 @@ mod yaml_out;
 
 pub use compile::is_template;
 pub use engine::{Root, Templates};
-pub use file::Dialect;
+pub use file::{Dialect, FileOptions};
 pub use password::{NOWHERE, alphabet, kept};
-pub use scope::{FileText, Lookups, NoLookups, PasswordRequest, Scope, Variable};
+pub use scope::{FileText, Foreseen, LATER, Lookups, NoLookups, PasswordRequest, Scope, Variable};
 pub use session::OMIT;
 pub use uses::Uses;
 

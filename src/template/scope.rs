@@ -15,6 +15,19 @@ pub enum Variable {
     Value(Arc<Value>),
 }
 
+/// What a scope that looks ahead of the run knows of a variable. Whatever needs what is not known fails with the code
+/// [`LATER`]; what a short circuit leaves out does not need it.
+#[derive(Debug, Clone)]
+pub enum Foreseen {
+    /// A mapping of which some keys are not known yet: those that are not in it.
+    Partly(Arc<Value>),
+    /// Nothing: the run will tell.
+    Later,
+}
+
+/// The code of the fault that says nothing but that a value is not known yet.
+pub const LATER: &str = "known-later";
+
 impl From<Value> for Variable {
     fn from(value: Value) -> Self {
         Self::Value(Arc::new(value))
@@ -36,6 +49,14 @@ pub trait Scope: Send + Sync {
     fn get(&self, name: &str) -> Option<Variable>;
     /// Every name that is defined, for "did you mean".
     fn names(&self) -> Vec<String>;
+    /// What is known of a variable that only the run brings; `None` for all that [`get`](Self::get) answers.
+    fn foreseen(&self, _name: &str) -> Option<Foreseen> {
+        None
+    }
+    /// Whether these are all variables there will be.
+    fn is_whole(&self) -> bool {
+        true
+    }
 }
 
 /// A plain mapping is a scope of finished values.

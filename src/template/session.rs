@@ -3,7 +3,7 @@
 use super::compile::{self, Compiled, Program, line_ends};
 use super::errors::{self, Undefined};
 use super::lazy;
-use super::scope::{Lookups, Scope, Variable};
+use super::scope::{Foreseen, Lookups, Scope, Variable};
 use crate::diag::{Diagnostic, FileId, Span};
 use crate::shell::Masker;
 use crate::yaml::{Kind, Node};
@@ -80,7 +80,7 @@ impl Session {
                     return Err(fail(lazy::undefined()));
                 }
                 match (value.as_str(), tail.strip_suffix('\n')) {
-                    (Some(text), Some(kept)) => Ok(Value::from(line_ends(tail, format!("{text}{kept}")))),
+                    (Some(text), Some(kept)) => Ok(Value::from(line_ends(tail, format!("{text}{kept}"), "\n"))),
                     _ => Ok(value),
                 }
             }
@@ -94,7 +94,7 @@ impl Session {
                     lazy::to_json(value).is_ok_and(|value| super::python::print(&value) == text)
                 }) {
                     Some(value) => Ok(value),
-                    None => Ok(Value::from(line_ends(&compiled.source, text))),
+                    None => Ok(Value::from(line_ends(&compiled.source, text, "\n"))),
                 }
             }
         }
@@ -118,6 +118,11 @@ impl Session {
         }
         if let Some(value) = self.extra.get(name) {
             return Some(lazy::from_json(value.clone()));
+        }
+        match self.scope.foreseen(name) {
+            Some(Foreseen::Partly(known)) => return Some(lazy::partial(&known, name)),
+            Some(Foreseen::Later) => return Some(Value::from(errors::carry(errors::later(name)))),
+            None => {}
         }
         let value = match self.scope.get(name) {
             Some(Variable::Value(value)) => lazy::from_shared(&value),

@@ -27,6 +27,8 @@ pub(super) struct Root {
     pub range: Range<usize>,
     /// Under `default` or `is defined`: it need not exist.
     pub guarded: bool,
+    /// In a part that need not be evaluated.
+    pub perhaps: bool,
 }
 
 /// What was read from one template.
@@ -51,6 +53,8 @@ pub(super) struct Reading {
     /// Text literals, and whether they stand inside `{{ }}`.
     literals: Vec<(Range<usize>, bool)>,
     printing: bool,
+    /// How many parts around may be left out: branches, loops, the right side of `and` and `or`, macros.
+    perhaps: usize,
 }
 
 /// What a template asks for in other ways than by a variable's name.
@@ -175,6 +179,13 @@ impl Reading {
         self.scopes.pop();
     }
 
+    /// Reads a part that need not be evaluated.
+    fn perhaps(&mut self, read: impl FnOnce(&mut Self)) {
+        self.perhaps += 1;
+        read(self);
+        self.perhaps -= 1;
+    }
+
     fn stmts(&mut self, stmts: &[Stmt<'_>]) {
         stmts.iter().for_each(|stmt| self.stmt(stmt));
     }
@@ -190,19 +201,23 @@ impl Reading {
             Stmt::EmitRaw(_) | Stmt::Continue(_) | Stmt::Break(_) => {}
             Stmt::ForLoop(each) => {
                 self.expr(&each.iter, false);
-                self.inner(&["loop"], |reading| {
-                    reading.bind_target(&each.target);
-                    if let Some(filter) = &each.filter_expr {
-                        reading.expr(filter, false);
-                    }
-                    reading.stmts(&each.body);
+                self.perhaps(|reading| {
+                    reading.inner(&["loop"], |reading| {
+                        reading.bind_target(&each.target);
+                        if let Some(filter) = &each.filter_expr {
+                            reading.expr(filter, false);
+                        }
+                        reading.stmts(&each.body);
+                    });
+                    reading.inner(&[], |reading| reading.stmts(&each.else_body));
                 });
-                self.inner(&[], |reading| reading.stmts(&each.else_body));
             }
             Stmt::IfCond(cond) => {
                 self.expr(&cond.expr, false);
-                self.stmts(&cond.true_body);
-                self.stmts(&cond.false_body);
+                self.perhaps(|reading| {
+                    reading.stmts(&cond.true_body);
+                    reading.stmts(&cond.false_body);
+                });
             }
             Stmt::WithBlock(with) => self.inner(&[], |reading| {
                 for (target, value) in &with.assignments {
@@ -260,14 +275,16 @@ impl Reading {
     }
 
     fn macro_body(&mut self, definition: &Macro<'_>) {
-        self.inner(&["caller", "varargs", "kwargs"], |reading| {
-            for default in &definition.defaults {
-                reading.expr(default, false);
-            }
-            for arg in &definition.args {
-                reading.bind_target(arg);
-            }
-            reading.stmts(&definition.body);
+        self.perhaps(|reading| {
+            reading.inner(&["caller", "varargs", "kwargs"], |reading| {
+                for default in &definition.defaults {
+                    reading.expr(default, false);
+                }
+                for arg in &definition.args {
+                    reading.bind_target(arg);
+                }
+                reading.stmts(&definition.body);
+            });
         });
     }
 
@@ -301,7 +318,12 @@ impl Reading {
                     self.reach.computed = true;
                 }
                 if !self.scopes.iter().any(|scope| scope.contains(var.id)) && !PROVIDED.contains(&var.id) {
-                    self.roots.push(Root { name: var.id.to_owned(), range: range(expr), guarded: tolerant });
+                    self.roots.push(Root {
+                        name: var.id.to_owned(),
+                        range: range(expr),
+                        guarded: tolerant,
+                        perhaps: self.perhaps > 0,
+                    });
                 }
             }
             Expr::GetAttr(_) | Expr::GetItem(_) => {
@@ -323,7 +345,11 @@ impl Reading {
             Expr::UnaryOp(op) => self.expr(&op.expr, false),
             Expr::BinOp(op) => {
                 self.expr(&op.left, false);
-                self.expr(&op.right, tolerant && matches!(op.op, BinOpKind::ScAnd | BinOpKind::ScOr));
+                if matches!(op.op, BinOpKind::ScAnd | BinOpKind::ScOr) {
+                    self.perhaps(|reading| reading.expr(&op.right, tolerant));
+                } else {
+                    self.expr(&op.right, false);
+                }
                 if matches!(op.op, BinOpKind::Rem) {
                     // Python's `%` also formats texts: it becomes a filter that does both.
                     let (left, right) = (range(&op.left), range(&op.right));
@@ -338,10 +364,12 @@ impl Reading {
             }
             Expr::IfExpr(cond) => {
                 self.expr(&cond.test_expr, false);
-                self.expr(&cond.true_expr, tolerant);
-                if let Some(other) = &cond.false_expr {
-                    self.expr(other, tolerant);
-                }
+                self.perhaps(|reading| {
+                    reading.expr(&cond.true_expr, tolerant);
+                    if let Some(other) = &cond.false_expr {
+                        reading.expr(other, tolerant);
+                    }
+                });
             }
             Expr::Filter(filter) => {
                 self.reach.extract(filter);

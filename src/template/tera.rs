@@ -106,9 +106,11 @@ fn base() -> &'static Tera {
                 name,
                 move |value: Value, given: Kwargs, _: &State| -> Result<Value, Error> {
                     let args = arguments(name, Some(&value), &given)?;
-                    filter(args)
-                        .map(|value| Value::from_serializable(&value))
-                        .map_err(|refusal| refused(name, refusal))
+                    match filter(args) {
+                        Ok(value) => Ok(Value::from_serializable(&value)),
+                        Err(Refusal::Nothing(_)) => Ok(Value::undefined()),
+                        Err(refusal) => Err(refused(name, refusal)),
+                    }
                 },
             );
         }
@@ -162,6 +164,7 @@ fn arguments(name: &'static str, input: Option<&Value>, given: &Kwargs) -> Resul
 fn refused(name: &str, refusal: Refusal) -> Error {
     match refusal {
         Refusal::Undefined => Error::message(format!("`{name}`: an argument is undefined")),
+        Refusal::Nothing(why) => Error::message(format!("`{name}`: {why}")),
         Refusal::Because { message, hint } => Error::message(format!(
             "`{name}`: {message}{}",
             hint.map(|hint| format!("; {hint}")).unwrap_or_default()

@@ -7,6 +7,7 @@ mod ahead;
 mod arguments;
 mod beforehand;
 mod failures;
+mod firstday;
 mod folder;
 mod foresight;
 mod hosts;

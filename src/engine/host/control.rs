@@ -6,7 +6,10 @@ use super::super::include;
 use super::super::shared::Shared;
 use super::super::unit::Ahead;
 use super::{Halt, Host, State};
-use crate::plan::{Barrier, Cursor, Next, Step, addressed, framed, next_in_flush};
+use crate::diag::Diagnostic;
+use crate::plan::{
+    Barrier, Cursor, HostScope, Layer, Next, Step, addressed, framed, item_scopes, next_in_flush,
+};
 use crate::playbook::{IncludeKind, Meta};
 use std::sync::Arc;
 
@@ -28,7 +31,10 @@ impl Host {
             Next::Guard { step, to } => {
                 let scope = self.scope_of(&step, &self.cursor);
                 match self.conditions(shared, &step, &scope) {
-                    Ok(true) => self.cursor.advance(),
+                    Ok(true) => match step.faults.first() {
+                        Some(fault) => self.fail_step(shared, &step, fault.clone()),
+                        None => self.cursor.advance(),
+                    },
                     Ok(false) => self.cursor.jump(to),
                     Err(diagnostic) => self.fail_step(shared, &step, diagnostic),
                 }
@@ -104,23 +110,44 @@ impl Host {
     }
 
     fn include_vars(&mut self, shared: &Shared, step: &Arc<Step>) {
-        let scope = self.scope_of(step, &self.cursor);
-        match self.conditions(shared, step, &scope).and_then(|holds| match holds {
-            true => include::vars(shared, step, &scope).map(Some),
-            false => Ok(None),
-        }) {
-            Ok(Some(layer)) => {
+        match self.vars_of(shared, step) {
+            Ok(layers) => {
+                let status = if layers.is_empty() { Status::Skipped } else { Status::Ok };
                 let mut vars = (*self.scope.included).clone();
-                vars.vars.extend(layer.vars.iter().map(|(name, node)| (name.clone(), Arc::clone(node))));
+                for layer in layers {
+                    vars.vars.extend(layer.vars.iter().map(|(name, node)| (name.clone(), Arc::clone(node))));
+                }
                 self.scope.included = Arc::new(vars);
                 self.cursor.advance();
-                self.stats.count(Status::Ok);
-            }
-            Ok(None) => {
-                self.cursor.advance();
-                self.stats.count(Status::Skipped);
+                self.stats.count(status);
             }
             Err(diagnostic) => self.fail_step(shared, step, framed(step, diagnostic)),
+        }
+    }
+
+    /// The variables that an `include_vars` brings, of each item whose condition holds.
+    fn vars_of(&self, shared: &Shared, step: &Arc<Step>) -> Result<Vec<Arc<Layer>>, Diagnostic> {
+        let mut layers = Vec::new();
+        for scope in self.turns_of(shared, step)? {
+            if self.conditions(shared, step, &scope)? {
+                layers.push(include::vars(shared, step, &scope)?);
+            }
+        }
+        Ok(layers)
+    }
+
+    /// The variables of each turn of an include. Items that cannot be had are not needed where a condition says so
+    /// without them.
+    pub(in crate::engine) fn turns_of(
+        &self,
+        shared: &Shared,
+        step: &Arc<Step>,
+    ) -> Result<Vec<HostScope>, Diagnostic> {
+        let scope = self.scope_of(step, &self.cursor);
+        match item_scopes(&shared.templates, step, &scope) {
+            Ok(items) => Ok(items.into_iter().map(|(_, scope)| scope).collect()),
+            Err(_) if self.conditions(shared, step, &scope) == Ok(false) => Ok(Vec::new()),
+            Err(diagnostic) => Err(diagnostic),
         }
     }
 }

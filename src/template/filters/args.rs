@@ -8,6 +8,8 @@ use serde_json::Value;
 pub enum Refusal {
     /// An argument is undefined.
     Undefined,
+    /// There is no result, which is no fault where `default` or `is defined` copes with it.
+    Nothing(&'static str),
     /// Anything else, without the filter's name.
     Because {
         /// One line, no trailing period, never the value itself: it may be a secret.
@@ -27,7 +29,7 @@ impl Refusal {
     pub fn hint(self, text: impl Into<String>) -> Self {
         match self {
             Self::Because { message, .. } => Self::Because { message, hint: Some(text.into()) },
-            Self::Undefined => self,
+            Self::Undefined | Self::Nothing(_) => self,
         }
     }
 }

@@ -41,7 +41,7 @@ fn bool(mut args: Args) -> Result<Value, Refusal> {
 }
 
 /// `yes`, `on`, `1`, `true`, `y`, `t` and their opposites.
-pub(in crate::template) fn truth(value: &Value) -> Option<bool> {
+pub fn truth(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(truth) => Some(*truth),
         Value::Number(number) => match number.as_f64() {

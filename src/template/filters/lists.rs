@@ -74,12 +74,15 @@ fn lacks(path: &str) -> Refusal {
         .hint("give `default=` or take such items out with `selectattr`")
 }
 
+/// What has no first, last, least or greatest item.
+pub(super) const EMPTY: Refusal = Refusal::Nothing("the list is empty");
+
 fn first(mut args: Args) -> Result<Value, Refusal> {
-    args.input_list()?.into_iter().next().ok_or_else(|| Refusal::new("the list is empty"))
+    args.input_list()?.into_iter().next().ok_or(EMPTY)
 }
 
 fn last(mut args: Args) -> Result<Value, Refusal> {
-    args.input_list()?.pop().ok_or_else(|| Refusal::new("the list is empty"))
+    args.input_list()?.pop().ok_or(EMPTY)
 }
 
 fn reverse(mut args: Args) -> Result<Value, Refusal> {

@@ -93,7 +93,7 @@ fn extreme(mut args: Args, wanted: Ordering) -> Result<Value, Refusal> {
             best = Some((own, item));
         }
     }
-    best.map(|(_, item)| item).ok_or_else(|| "the list is empty".into())
+    best.map(|(_, item)| item).ok_or(super::lists::EMPTY)
 }
 
 fn max(args: Args) -> Result<Value, Refusal> {

@@ -14,7 +14,8 @@ mod text;
 mod time;
 
 pub use args::{Args, Refusal};
-pub(super) use convert::{int_of, truth};
+pub(super) use convert::int_of;
+pub use convert::truth;
 pub(super) use format::{braces, percent};
 pub(super) use text::pattern;
 
