@@ -93,17 +93,27 @@ impl Disk {
         if name.starts_with('/') {
             return vec![PathBuf::from(name)];
         }
-        let mut dirs = Vec::new();
+        let mut places = Vec::new();
         if let Some(path) = self.path_of(from) {
-            let dir = Path::new(&path).parent().map(Path::to_path_buf).unwrap_or_default();
-            if let Some(role) = dir.parent() {
-                dirs.push(role.join(part));
-            }
-            dirs.push(dir);
+            let dir = Path::new(&path).parent().unwrap_or(Path::new(""));
+            // The role (or the site) that the file stands in, however deep.
+            let of_role = dir.ancestors().find(|dir| dir.file_name().is_some_and(is_part));
+            places.extend(of_role.and_then(Path::parent).map(Path::to_path_buf));
+            places.push(dir.to_path_buf());
         }
-        dirs.push(Path::new(&self.site_dir).join(part));
-        dirs.push(PathBuf::from(&self.site_dir));
-        dirs.into_iter().map(|dir| dir.join(name)).collect()
+        places.push(PathBuf::from(&self.site_dir));
+        // The folder for such files comes first, unless the name leads there itself.
+        let leads_there = name.split('/').next() == Some(part);
+        let mut paths: Vec<PathBuf> = Vec::new();
+        for place in places {
+            let own = (!leads_there).then(|| place.join(part).join(name));
+            for path in own.into_iter().chain([place.join(name)]) {
+                if !paths.contains(&path) {
+                    paths.push(path);
+                }
+            }
+        }
+        paths
     }
 
     fn found(&self, from: FileId, part: &str, name: &str) -> Result<PathBuf, String> {
@@ -114,6 +124,11 @@ impl Disk {
             format!("there is no file `{name}` (looked for {listed})")
         })
     }
+}
+
+/// Whether a folder is one of those that a role is made of.
+fn is_part(name: &std::ffi::OsStr) -> bool {
+    ["tasks", "handlers", "defaults", "vars", "templates", "files", "meta"].iter().any(|part| name == *part)
 }
 
 impl Sources for Disk {

@@ -7,8 +7,8 @@ use crate::console::{Console, JsonConsole, Screen, SilentConsole, TextConsole, r
 use crate::diag::{Diagnostic, Severity, SourceMap, joined_by_host};
 use crate::engine::{self, Claim, Event, Local, Options, Report, Shared, Site, Stop};
 use crate::plan::{
-    Ahead, Binder, Echo, Findings, HostLint, HostScope, Op, PlayPlan, Tags, lint_handlers, lint_host, lint_words,
-    merge,
+    Ahead, Binder, Echo, Findings, HostLint, HostScope, Op, PlayPlan, Tags, lint_handlers, lint_host,
+    lint_words, merge,
 };
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -202,9 +202,8 @@ const LISTED: usize = 5;
 fn unreached(possible: &[Diagnostic], map: &SourceMap) -> Option<Diagnostic> {
     let first = possible.first()?;
     let message = format!(
-        "{} would fail where facts or results lead to {}",
-        counted(possible.len(), "fault"),
-        if possible.len() == 1 { "it" } else { "them" }
+        "{} in tasks that only facts or results of the run may lead to",
+        counted(possible.len(), "fault")
     );
     let mut warning = Diagnostic::warning("not-reached-for-certain", message);
     warning.span = first.span;
@@ -215,7 +214,10 @@ fn unreached(possible: &[Diagnostic], map: &SourceMap) -> Option<Diagnostic> {
     if possible.len() > LISTED {
         warning.notes.push(format!("and {} more", possible.len() - LISTED));
     }
-    Some(warning.hint("a host that comes to one of them is refused or fails there; `--strict` makes them errors"))
+    Some(
+        warning
+            .hint("a host that comes to one of them is refused or fails there; `--strict` makes them errors"),
+    )
 }
 
 /// Names that tasks with `delegate_facts` set on other hosts.

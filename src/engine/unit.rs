@@ -242,7 +242,11 @@ impl Host {
         if let Some(repeat) = &step.keywords.r#loop {
             let (scope, record) = plain.recorded();
             let decided = self.conditions(shared, step, &scope);
-            let of_item = |name: &str| repeat.var == name || repeat.index_var.as_deref() == Some(name);
+            let of_item = |name: &str| {
+                repeat.var == name
+                    || repeat.index_var.as_deref() == Some(name)
+                    || ["ansible_loop", "ansible_loop_var"].contains(&name)
+            };
             if record.meets(pending) {
                 guessed = true;
             } else if !record.any(of_item) {

@@ -51,8 +51,12 @@ impl Module for Template {
             content::VALIDATE,
             Param::new("follow", Kind::Bool, "Write to what a link at `dest` points at, and keep the link")
                 .default("false"),
-            Param::new("newline_sequence", Kind::Str, "What ends each line of the result: \\n, \\r or \\r\\n")
-                .default("\\n"),
+            Param::new(
+                "newline_sequence",
+                Kind::Str,
+                "What ends each line of the result: \\n, \\r or \\r\\n",
+            )
+            .default("\\n"),
             Param::new("trim_blocks", Kind::Bool, "The line end behind a block is left out").default("true"),
             Param::new("lstrip_blocks", Kind::Bool, "The blanks before a block on its line are left out")
                 .default("false"),

@@ -347,9 +347,7 @@ impl Binder<'_> {
                         "\r\n" | "\\r\\n" => "\r\n",
                         _ => {
                             let message = "`newline_sequence` takes one of \\n, \\r and \\r\\n";
-                            return Err(
-                                Diagnostic::error("bad-argument", message).at(argument.value.span)
-                            );
+                            return Err(Diagnostic::error("bad-argument", message).at(argument.value.span));
                         }
                     }
                     .to_owned();

@@ -621,10 +621,8 @@ impl<'a> Compiler<'a> {
         let mut places = Vec::new();
         if let [namespace, collection, role] = name.split('.').collect::<Vec<_>>()[..] {
             let collections = "collections/ansible_collections";
-            places.push(join(
-                &self.site_dir,
-                &format!("{collections}/{namespace}/{collection}/roles/{role}"),
-            ));
+            places
+                .push(join(&self.site_dir, &format!("{collections}/{namespace}/{collection}/roles/{role}")));
         }
         places.push(join(&self.site_dir, &format!("roles/{name}")));
         places.push(join(&self.site_dir, name));

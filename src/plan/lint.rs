@@ -148,7 +148,12 @@ impl Walk<'_, '_> {
                 }
                 Op::Flush => {
                     for handler in self.handlers {
-                        handler.program.ops.iter().filter_map(step_of).for_each(|step| self.host.ahead.add(step));
+                        handler
+                            .program
+                            .ops
+                            .iter()
+                            .filter_map(step_of)
+                            .for_each(|step| self.host.ahead.add(step));
                     }
                 }
                 Op::Leave { .. } | Op::End => {}
@@ -360,7 +365,8 @@ impl Walk<'_, '_> {
         for turn in turns.iter().filter(|turn| turn.reach != Reach::Never) {
             let Some(argument) = step.arg("name") else { continue };
             if !step.faults.is_empty()
-                || self.names(step, &argument.value, false, &turn.scope, turn.reach == Reach::Sure && !mild) > 0
+                || self.names(step, &argument.value, false, &turn.scope, turn.reach == Reach::Sure && !mild)
+                    > 0
             {
                 continue;
             }
@@ -560,7 +566,9 @@ pub fn item_scopes(
 ) -> Result<Vec<(Option<Value>, HostScope)>, Diagnostic> {
     let Some(repeat) = &step.keywords.r#loop else { return Ok(vec![(None, scope.clone())]) };
     let value = match repeat.source {
-        LoopSource::Lookup(lookup) => Value::Array(templates.query(lookup, &repeat.items, &scope.shared())?),
+        LoopSource::Lookup(lookup) => {
+            Value::Array(templates.query(lookup, &repeat.items, &scope.shared())?)
+        }
         _ => templates.render_value(&repeat.items, &scope.shared())?,
     };
     let wrong = |found: &str, wanted: &str| {

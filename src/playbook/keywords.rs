@@ -230,9 +230,12 @@ impl Keywords {
                     keywords.repeat(value, LoopSource::Items, entry, diags)
                 }
                 "with_dict" if place == Place::Task => keywords.repeat(value, LoopSource::Dict, entry, diags),
-                key if place == Place::Task && lookup_of(key).is_some() => {
-                    keywords.repeat(value, LoopSource::Lookup(lookup_of(key).unwrap_or_default()), entry, diags)
-                }
+                key if place == Place::Task && lookup_of(key).is_some() => keywords.repeat(
+                    value,
+                    LoopSource::Lookup(lookup_of(key).unwrap_or_default()),
+                    entry,
+                    diags,
+                ),
                 "loop_control" if place == Place::Task => loop_control = Some(entry),
                 "until" if place == Place::Task => keywords.until = conditions(value),
                 "retries" if place == Place::Task => keywords.retries = Some(value.clone()),
@@ -258,8 +261,14 @@ impl Keywords {
             diags.push(wrong_type(items, "a loop", "a list").at(entry.key.span));
             return;
         }
-        self.r#loop =
-            Some(Loop { items: items.clone(), source, var: "item".to_owned(), index_var: None, label: None, extended: false });
+        self.r#loop = Some(Loop {
+            items: items.clone(),
+            source,
+            var: "item".to_owned(),
+            index_var: None,
+            label: None,
+            extended: false,
+        });
     }
 
     fn loop_control(&mut self, control: &Entry, diags: &mut Vec<Diagnostic>) {

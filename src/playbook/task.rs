@@ -319,7 +319,8 @@ fn decode_include(
     for entry in entries {
         let key = entry.key.as_str().unwrap_or_default();
         // A name beside `args:` stands under an empty key.
-        if !keys.contains(&key) && !(key.is_empty() && kind != IncludeKind::Role) {
+        let beside = key.is_empty() && kind != IncludeKind::Role;
+        if !keys.contains(&key) && !beside {
             diags.push(unknown_key(&entry.key, key, module, keys));
         }
     }

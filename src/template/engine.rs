@@ -74,7 +74,12 @@ impl Templates {
     }
 
     /// What a lookup gives for these terms, as `with_NAME` asks it.
-    pub fn query(&self, lookup: &str, terms: &Node, scope: &Arc<dyn Scope>) -> Result<Vec<Value>, Diagnostic> {
+    pub fn query(
+        &self,
+        lookup: &str,
+        terms: &Node,
+        scope: &Arc<dyn Scope>,
+    ) -> Result<Vec<Value>, Diagnostic> {
         let session = self.session(scope, terms.span.file);
         let terms_of = match render_plain(terms, &session)? {
             Value::Array(terms) => terms,

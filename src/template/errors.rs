@@ -277,8 +277,7 @@ fn unnamed(
     }
     let diagnostic = Diagnostic::error(Undefined::CODE, "the expression has no value").at(place(range));
     if ["first", "last", "min", "max"].iter().any(|filter| source.contains(filter)) {
-        return diagnostic
-            .hint("an empty list has no such item: `| default(...)` says what stands for it");
+        return diagnostic.hint("an empty list has no such item: `| default(...)` says what stands for it");
     }
     if source.contains(" if ") {
         return diagnostic.hint("an `if` without `else` gives nothing when it is false");

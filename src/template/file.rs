@@ -128,9 +128,9 @@ impl Templates {
                 match options.newline.as_str() {
                     "\n" => Ok(rendered),
                     // A second time, since what values bring is not to be touched: places are those of the first.
-                    "\r" => Ok(self
-                        .render_jinja(file, text, &session, options, "\r\n")?
-                        .replace("\r\n", "\r")),
+                    "\r" => {
+                        Ok(self.render_jinja(file, text, &session, options, "\r\n")?.replace("\r\n", "\r"))
+                    }
                     _ => self.render_jinja(file, text, &session, options, "\r\n"),
                 }
             }

@@ -80,7 +80,9 @@ impl Session {
                     return Err(fail(lazy::undefined()));
                 }
                 match (value.as_str(), tail.strip_suffix('\n')) {
-                    (Some(text), Some(kept)) => Ok(Value::from(line_ends(tail, format!("{text}{kept}"), "\n"))),
+                    (Some(text), Some(kept)) => {
+                        Ok(Value::from(line_ends(tail, format!("{text}{kept}"), "\n")))
+                    }
                     _ => Ok(value),
                 }
             }

@@ -110,7 +110,6 @@ fn tasks_of_a_site() {
         server : service  TAGS: [db, server, slow]
     play #2 (web): front
         only when asked  TAGS: [never]
-        include_tasks
     ");
 }
 
@@ -125,7 +124,7 @@ fn a_site_without_faults() {
     insta::assert_snapshot!(folder.run("lint site.yaml"), @"
     exit 0
     -- stdout
-    site.yaml: no errors in 6 files, 8 tasks
+    site.yaml: no errors in 7 files, 8 tasks
     ");
     insta::assert_snapshot!(folder.run("lint site.yaml --output json"), @"exit 0");
 }

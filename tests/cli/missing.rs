@@ -49,14 +49,14 @@ h1
     8 |     - copy: {src: motd, dest: /etc/motd}
       |                   ^^^^
       |
-      = help: looked for motd, files/motd
+      = help: looked for files/motd, motd
     error: there is no template `motd.j2`
      --> site.yaml:9:23
       |
     9 |     - template: {src: motd.j2, dest: /etc/motd}
       |                       ^^^^^^^
       |
-      = help: looked for motd.j2, templates/motd.j2
+      = help: looked for templates/motd.j2, motd.j2
     error: there is no file of tasks `more.yaml`
       --> site.yaml:10:21
        |
@@ -77,7 +77,7 @@ h1
     12 |     - include_vars: vars.yaml
        |                     ^^^^^^^^^
        |
-       = help: looked for vars.yaml, vars/vars.yaml
+       = help: looked for vars/vars.yaml, vars.yaml
     error: there is no role `web`
       --> site.yaml:13:27
        |
@@ -102,7 +102,7 @@ h1
       |               ^^^^^^^
       |
       = role `db`, called at site.yaml:5:7
-      = help: looked for roles/db/files/db.conf, roles/db/db.conf, roles/db/tasks/db.conf, files/db.conf, db.conf
+      = help: looked for roles/db/files/db.conf, roles/db/db.conf, roles/db/tasks/files/db.conf, roles/db/tasks/db.conf, files/db.conf, db.conf
     11 errors in 3 files. No host was contacted.
     ");
 }

@@ -93,6 +93,9 @@ fn help_of_each_command() {
           --ask-vault-pass
               Ask for the vault password, whatever file is named
 
+          --strict
+              What is wrong only where a fact or a result leads to it is an error, not a warning
+
           --output <OUTPUT>
               What to print
 

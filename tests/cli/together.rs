@@ -58,7 +58,7 @@ fn slips_of_every_kind() {
     8 |     - copy: {src: motd, dest: /etc/motd}
       |                   ^^^^
       |
-      = help: looked for motd, files/motd
+      = help: looked for files/motd, motd
     error: `nobody_knows` is undefined
      --> site.yaml:9:24
       |
@@ -122,7 +122,7 @@ fn as_json() {
     -- stdout
     {"event":"diagnostic","diagnostic":{"severity":"error","code":"unknown-module","message":"unknown module `fiel`","place":{"path":"site.yaml","line":4,"column":7,"end_line":4,"end_column":11},"label":"did you mean `file`?","frames":[],"notes":[],"hints":[],"hosts":[]}}
     {"event":"diagnostic","diagnostic":{"severity":"error","code":"unknown-parameter","message":"unknown parameter `moed` of module `file`","place":{"path":"site.yaml","line":6,"column":28,"end_line":6,"end_column":32},"label":"did you mean `mode`?","frames":[],"notes":[],"hints":[],"hosts":[]}}
-    {"event":"diagnostic","diagnostic":{"severity":"error","code":"missing-file","message":"there is no file `motd`","place":{"path":"site.yaml","line":8,"column":19,"end_line":8,"end_column":23},"label":null,"frames":[],"notes":[],"hints":["looked for motd, files/motd"],"hosts":[]}}
+    {"event":"diagnostic","diagnostic":{"severity":"error","code":"missing-file","message":"there is no file `motd`","place":{"path":"site.yaml","line":8,"column":19,"end_line":8,"end_column":23},"label":null,"frames":[],"notes":[],"hints":["looked for files/motd, motd"],"hosts":[]}}
     {"event":"diagnostic","diagnostic":{"severity":"error","code":"undefined-variable","message":"`nobody_knows` is undefined","place":{"path":"site.yaml","line":9,"column":24,"end_line":9,"end_column":36},"label":null,"frames":[],"notes":[],"hints":[],"hosts":[]}}
     {"event":"diagnostic","diagnostic":{"severity":"error","code":"keyword-not-supported","message":"`throttle` is not supported on a task yet","place":{"path":"site.yaml","line":10,"column":7,"end_line":10,"end_column":15},"label":null,"frames":[],"notes":[],"hints":["let `serial` on the play or `--forks` limit how many hosts go at once"],"hosts":[]}}
     {"event":"diagnostic","diagnostic":{"severity":"error","code":"undefined-variable","message":"`db_nmae` is undefined","place":{"path":"site.yaml","line":11,"column":24,"end_line":11,"end_column":31},"label":"did you mean `db_name`?","frames":[],"notes":[],"hints":[],"hosts":[]}}
@@ -165,7 +165,7 @@ fn echoes_are_left_out() {
     8 |     - copy: {src: motd, dest: /etc/motd}
       |                   ^^^^
       |
-      = help: looked for motd, files/motd
+      = help: looked for files/motd, motd
     error: `throttle` is not supported on a task yet
       --> site.yaml:10:7
        |
