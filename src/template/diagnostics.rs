@@ -342,7 +342,7 @@ fn roots_are_the_names_a_text_needs() {
     };
     let Some(Variable::Node(node)) = site.scope.get("task") else { panic!("no task") };
     assert_eq!(names(templates.roots(&node).expect("reads")), "a? c? l e? d? f?");
-    for (name, expected) in [("t.j2", "q? w"), ("t.tera", "l a b?")] {
+    for (name, expected) in [("t.j2", "q? w?"), ("t.tera", "l a b?")] {
         let (file, text) = &site.files[name];
         assert_eq!(
             names(templates.roots_of_file(*file, text, Dialect::of(name)).expect(name)),
