@@ -52,8 +52,8 @@ enum Origin {
     Held,
     /// The file's bytes are the text.
     Plain,
-    /// The file's bytes, from which the text was decrypted.
-    Vault(Arc<[u8]>),
+    /// The file's bytes, from which the text was made: decrypted, or with one kind of line end.
+    Made(Arc<[u8]>),
 }
 
 impl Known {
@@ -62,7 +62,7 @@ impl Known {
         match &self.origin {
             Origin::Held => true,
             Origin::Plain => self.text.as_bytes() == bytes,
-            Origin::Vault(origin) => **origin == *bytes,
+            Origin::Made(origin) => **origin == *bytes,
         }
     }
 
@@ -148,8 +148,10 @@ impl Library {
         if let Some(known) = known.filter(|known| known.is_of(&bytes)) {
             return Some(Ok(known.entry()));
         }
-        let origin =
-            if bytes.starts_with(VAULT) { Origin::Vault(Arc::from(bytes.as_slice())) } else { Origin::Plain };
+        let origin = match bytes.starts_with(VAULT) || bytes.contains(&b'\r') {
+            true => Origin::Made(Arc::from(bytes.as_slice())),
+            false => Origin::Plain,
+        };
         let Ok(text) = String::from_utf8(bytes) else {
             return Some(Err(Diagnostic::error("not-utf8", format!("`{path}` is not UTF-8 text"))));
         };
