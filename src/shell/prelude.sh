@@ -411,7 +411,7 @@ i_asks() {
       i_left=${i_z%%[!0-9]*} i_z=${i_z#*[!0-9]}
       # What is too long is not sent by halves.
       if [ "$i_le" -gt "$i_sc" ] || [ "$i_left" -gt "$i_sc" ]; then
-        i_h="$i_h $i_q long 0 0"
+        i_h="$i_h $i_q long:$((i_le + i_left)) 0 0"
         shift 2
         continue
       elif [ $((i_le + i_left)) -gt "$i_room" ]; then

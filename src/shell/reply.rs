@@ -472,12 +472,12 @@ fn script_outputs(asks: &[&Ask], records: &[Record]) -> HashMap<usize, Answer> {
                 break;
             };
             // Named by the host's shell instead of a status: what it said is not here.
-            let excess = match fields[1].as_str() {
-                "long" => Some(format!(
-                    "the answer of the host is longer than {}: it is not taken by halves",
-                    limits::bytes(SCRIPT as u64)
-                )),
-                "full" => Some(CROWDED.to_owned()),
+            let excess = match fields[1].split_once(':') {
+                Some(("long", size)) => {
+                    let size = size.parse::<u64>().unwrap_or(u64::MAX);
+                    Some(format!("its answer has {size} bytes, and more than {SCRIPT} are not read"))
+                }
+                None if fields[1] == "full" => Some(CROWDED.to_owned()),
                 _ => None,
             };
             if let Some(why) = excess {

@@ -310,12 +310,12 @@ fn large_contents_and_answers_are_refused_with_their_size() {
         assert_eq!(
             known.peek(&script),
             Some(&Answer::Failed(
-                "its answer has 20000000 bytes, and more than 16777216 are not read".to_owned()
+                "its answer has 20000000 bytes, and more than 8388608 are not read".to_owned()
             )),
         );
         assert_eq!(known.output(&quiet).expect("ran").text(), "fine\n");
         let known = ask(&shell, vec![whole.clone()]);
-        let why = "it has 157286400 bytes, and contents of more than 16777216 bytes are not read";
+        let why = "it has 157286400 bytes, and contents of more than 4194304 bytes are not read";
         let why = format!("cannot read `{path}` on the host: {why}");
         assert_eq!(known.peek(&whole), Some(&Answer::Failed(why)));
     }

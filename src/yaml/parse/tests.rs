@@ -160,8 +160,9 @@ proptest::proptest! {
         let _ = parse(SourceMap::new().add("t", text.as_str()), &text);
     }
 
+    // Without `_`: for the writer `1_` is a text, for PyYAML and us it is the number 1.
     #[test]
-    fn reads_back_what_the_writer_wrote(texts in proptest::collection::vec("[ -~éß\n\t]{0,30}", 0..8)) {
+    fn reads_back_what_the_writer_wrote(texts in proptest::collection::vec("[ -^`-~éß\n\t]{0,30}", 0..8)) {
         let written = serde_yaml::to_string(&texts).unwrap_or_default();
         let read = value(&written);
         let wanted = serde_json::json!(texts);
