@@ -30,7 +30,39 @@ fn told(shown: &str) -> String {
     };
     let kept = |text: &String| !text.is_empty() && text != "-- stdout" && !text.contains("round trips");
     let timed = |text: &String| !text.ends_with(" s") || !text.contains("hosts,");
-    shown.lines().map(line).filter(kept).filter(timed).collect::<Vec<_>>().join("\n")
+    let mut lines: Vec<String> = Vec::new();
+    for line in shown.lines().map(line).filter(kept).filter(timed) {
+        match lines.last_mut() {
+            Some(last) if !names(last).is_empty() && bare(last) == bare(&line) => *last = joined(last, &line),
+            _ => lines.push(line),
+        }
+    }
+    lines.join("\n")
+}
+
+/// Hosts behind the title of a line; none where the line begins with one.
+fn names(line: &str) -> Vec<&str> {
+    let is_host = |word: &&str| ["w1", "w2", "w3", "d1"].contains(word);
+    if line.split(' ').next().is_some_and(|word| is_host(&word)) {
+        return Vec::new();
+    }
+    line.split(' ').filter(is_host).collect()
+}
+
+fn bare(line: &str) -> String {
+    let hosts = names(line);
+    line.split(' ').filter(|word| !hosts.contains(word)).collect::<Vec<_>>().join(" ")
+}
+
+/// Hosts that came to the same at different moments have a line each: as one, whatever the machine's load.
+fn joined(one: &str, other: &str) -> String {
+    let mut hosts = [names(one), names(other)].concat();
+    hosts.sort_unstable();
+    let first = names(one)[0];
+    let (head, _) = one.split_once(&format!(" {first}")).unwrap_or((one, ""));
+    let tail = bare(one);
+    let tail = tail.strip_prefix(head).unwrap_or_default();
+    format!("{head} {}{tail}", hosts.join(" "))
 }
 
 const TWO_PLAYS: &str = "

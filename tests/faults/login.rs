@@ -71,15 +71,15 @@ pub fn becoming_root(bench: &Bench) {
     bench.run("rise.yaml", &["-e", &user("ops")]).code(0);
     let may_not = bench.run("who.yaml", &["-e", &user("nosudo")]);
     insta::assert_snapshot!(bench.told(may_not.code(4)), @"
-    error: cannot become `root` by `sudo`: sudo: a password is required
+    error: cannot become `root` by `sudo`: a password is wanted, and none was given (sudo: a password is required)
      = host h1 (and h2)
-     = help: set `ansible_become_password` (in a vault), or allow the user in sudoers
+     = help: set `ansible_become_password` (in a vault), give `-K`, or allow the user in sudoers without one
     ");
     let without = bench.run("who.yaml", &["-e", &user("pwops")]);
     insta::assert_snapshot!(bench.told(without.code(4)), @"
-    error: cannot become `root` by `sudo`: sudo: a password is required
+    error: cannot become `root` by `sudo`: a password is wanted, and none was given (sudo: a password is required)
      = host h1 (and h2)
-     = help: set `ansible_become_password` (in a vault), or allow the user in sudoers
+     = help: set `ansible_become_password` (in a vault), give `-K`, or allow the user in sudoers without one
     ");
     bench.write("wrong.yaml", "ansible_become_password: not-the-password\n");
     let wrong = bench.run("who.yaml", &["-e", &user("pwops"), "-e", "@wrong.yaml", "-vv", "--limit", "h1"]);
