@@ -16,11 +16,10 @@
 //!     key: "{{ backup_public_key }}"
 //!     key_options: command="/usr/local/bin/backup",restrict
 
-use super::content::sha256;
 use super::user::account_name;
 use super::{Args, Change, Kind, Module, Nature, Param, Spec, Verdict, attrs};
 use crate::diag::Fault;
-use crate::shell::{Account, Action, Answers, Ask, Follow, Output, Over, Put, quote};
+use crate::shell::{Account, Action, Answers, Ask, Follow, Output, Over, Put, quote, sha256};
 use serde_json::{Map, Value};
 
 /// Bytes of a file of keys: room for thousands. The account could else have any amount read.

@@ -6,9 +6,8 @@ use super::{Change, Kind, Param, Verdict};
 use crate::diag::Fault;
 use crate::shell::{
     Action, Answers, Ask, Content, FileAsk, FileKind, FileState, Follow, LocalAsk, Over, Put, SMALL_BYTES,
-    quote,
+    quote, sha256,
 };
-use aws_lc_rs::digest;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -271,12 +270,6 @@ impl Target {
         }
         result
     }
-}
-
-/// The SHA-256 of bytes, in lower-case hex.
-pub fn sha256(bytes: &[u8]) -> String {
-    let digest = digest::digest(&digest::SHA256, bytes);
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The ending of a backup's name, as Ansible writes it: `.2026-11-23@07:44:00~` (UTC).

@@ -9,12 +9,11 @@
 //! - name: The same, in a file of its own
 //!   cron: {name: base backup, cron_file: pg-backup, user: postgres, special_time: daily, job: /usr/local/bin/backup}
 
-use super::content::sha256;
 use super::lineinfile::bare;
 use super::user::account_name;
 use super::{Args, Change, Kind, Module, Nature, Param, Spec, Verdict};
 use crate::diag::Fault;
-use crate::shell::{Action, Answers, Ask, Over, Put, Run, quote};
+use crate::shell::{Action, Answers, Ask, Over, Put, Run, quote, sha256};
 
 /// The module `cron`.
 pub struct Cron;

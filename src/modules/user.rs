@@ -14,10 +14,9 @@
 //! - name: Gone, and the home with it
 //!   user: {name: bob, state: absent, remove: true}
 
-use super::content::sha256;
 use super::{Args, Change, Kind, Module, Nature, Param, Spec, Verdict};
 use crate::diag::Fault;
-use crate::shell::{Account, Action, Answers, Ask, GroupEntry, Output, Run, Secret, quote};
+use crate::shell::{Account, Action, Answers, Ask, GroupEntry, Output, Run, Secret, quote, sha256};
 use serde_json::{Map, Value};
 
 /// The module `user`.

@@ -7,6 +7,7 @@ mod action;
 mod ask;
 mod cause;
 mod compile;
+mod digest;
 pub mod limits;
 mod output;
 mod quote;
@@ -21,6 +22,7 @@ pub use ask::{
 };
 pub use cause::{Cause, cause_of};
 pub use compile::{ACTION_SECONDS, Frame, Hold, Item, PROBE_SECONDS, Wire, bootstrap, compile, hello};
+pub use digest::sha256;
 pub use output::Output;
 pub use quote::{join, quote};
 pub use record::{Decoder, Record};

@@ -230,13 +230,14 @@ i_open() {
 i_full() {
   grep -q 'No space left on device\|have enough free space' "$i_e" 2>/dev/null || return 0
   ! grep -q '^no [a-z]* left on /' "$i_e" || return 0
+  [ -z "$(tail -c 1 "$i_e")" ] || echo >>"$i_e"
   for i_q in '-P|no space left on' '-Pi|no inodes left on'; do
     df "${i_q%%|*}" 2>/dev/null | while read -r i_k i_z i_f i_left i_p i_x; do
       # Not images, which are always full, and not what has no numbers.
       case $i_k in /dev/loop*) continue ;; esac
       case $i_z:$i_left in
       0:*|*[!0-9:]*) ;;
-      *) [ $((i_left * 100)) -gt "$i_z" ] || printf '\n%s %s' "${i_q#*|}" "$i_x" ;;
+      *) [ $((i_left * 100)) -gt "$i_z" ] || printf '%s %s\n' "${i_q#*|}" "$i_x" ;;
       esac
     done
   done >>"$i_e"

@@ -6,7 +6,7 @@ use super::limits::{self, ANSWER, BINARY, CONTENT, LINES, OUTPUT, SCRIPT};
 use super::record::{Decoder, Record};
 use super::{
     Account, Action, Answer, Answers, Ask, Content, FileAsk, FileKind, FileState, GroupEntry, Output,
-    PackageState, SMALL_BYTES, UnitState,
+    PackageState, SMALL_BYTES, UnitState, sha256,
 };
 use std::collections::HashMap;
 
@@ -350,6 +350,10 @@ fn file_answer(ask: &FileAsk, paths: &[FileAsk], known: &[Known]) -> Option<Answ
     let known = known.get(index).filter(|known| known.seen)?;
     let mut state = known.state.clone();
     let regular = state.kind == FileKind::File;
+    // On a host without a tool for digests a content that came along tells as much.
+    if let (true, None, Some(content)) = (ask.digest, &state.sha256, &state.content) {
+        state.sha256 = Some(sha256(content));
+    }
     let unread =
         ask.digest && state.sha256.is_none() || ask.content == Content::Whole && state.content.is_none();
     let hidden = !state.exists() && known.failed.is_some();

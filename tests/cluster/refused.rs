@@ -82,7 +82,7 @@ pub fn a_firewall_that_locks_us_out_takes_itself_back(bench: &Bench) {
         "ufw disable && cp -p /etc/ufw/before.rules /root/before.rules && \
          sed -i '/^# End required lines/a -A ufw-before-input -p tcp --dport 22 -m conntrack --ctstate NEW -j DROP' /etc/ufw/before.rules",
     );
-    let ran = bench.run(&["-e", "firewall_lockout_timeout=15", "--limit", host]);
+    let ran = bench.run(&["-e", "firewall_lockout_timeout=15", "--limit", &format!("{PRIMARY},{host}")]);
     ran.code(2);
     assert!(ran.stderr.contains("firewall") || ran.stderr.contains("ufw"), "{}", ran.stderr);
     bench.until(host, "the host lets us in again by itself", || bench.reaches(host));

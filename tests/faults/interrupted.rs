@@ -64,7 +64,7 @@ pub fn stopped_by_its_user(bench: &Bench) {
     PLAY RECAP
     h1 : ok=2   changed=1   unreachable=0   failed=0   skipped=0   rescued=0   ignored=0
     h2 : ok=2   changed=1   unreachable=0   failed=0   skipped=0   rescued=0   ignored=0
-    2 hosts, N s, at most 5 round trips a host
+    2 hosts, N s, at most 4 round trips a host
     Stopped by you: what is listed above was done, the rest was not begun. Run it again to go on.
     ");
     for host in ["h1", "h2"] {

@@ -87,9 +87,9 @@ pub fn becoming_root(bench: &Bench) {
     // How far sudo gets with its farewell depends on the host's mood.
     let told = told.replace("; sudo: no password was provided; sudo: 1 incorrect password attempt", "");
     insta::assert_snapshot!(told, @"
-    error: cannot become `root` by `sudo`: Sorry, try again.
+    error: cannot become `root` by `sudo`: the password was refused (Sorry, try again.)
      = host h1
-     = help: the password was refused: look at `ansible_become_password`, or what `-K` was answered
+     = help: look at `ansible_become_password`, or what `-K` was answered
     ");
     bench.write("right.yaml", format!("ansible_become_password: {TEST_SUDO_PASSWORD}\n"));
     let right = bench.run("who.yaml", &["-e", &user("pwops"), "-e", "@right.yaml", "-vv"]);

@@ -35,7 +35,7 @@ pub fn full_disk(bench: &Bench) {
     bench.sh("h1", "sync; cat /dev/zero > /srv/filler 2>/dev/null; true");
     let full = bench.run("large.yaml", &[]);
     insta::assert_snapshot!(bench.told(full.code(2)), @"
-    error: `copy` failed: cat: write error: No space left on device
+    error: `copy` failed: no space left on /
      --> large.yaml:5:13
       |
     5 |     - name: a large file
@@ -44,7 +44,8 @@ pub fn full_disk(bench: &Bench) {
       = host h1
       = ran: write /srv/large, exit 1
       = stderr: cat: write error: No space left on device
-      = help: the disk is full: free some room on the host and run again
+        no space left on /
+      = help: free some room on the host and run again: `df -h` and `du -xhd1 DIR` show what is full of what
     ");
     assert!(bench.read("h1", "/srv/large") == content(1), "the old file is intact");
     nothing_is_left(bench, "h1");

@@ -207,34 +207,34 @@ fn only_what_an_attempt_came_to_is_taken_back(bench: &Bench) {
             assert_eq!(bench.sql(host, "SHOW work_mem"), size, "{host}");
         }
     };
-    work_mem("2MB");
+    work_mem("1MB");
     bench.ishprov(&["tune", "--yes"]).code(0);
     // An attempt that cannot keep what was before on one host: what an older one kept there stays where it is.
     let standing = BOTH.map(|host| conf(bench, host));
     let read_only = "cd /var/lib/ishprov && mount --bind tune tune && mount -o remount,ro,bind tune";
     bench.sh(STANDBY, read_only);
-    work_mem("3MB");
+    work_mem("2MB");
     let failed = bench.ishprov(&["tune", "--yes"]);
     failed.code(2).says("Undone: the servers run with the settings they had before");
     bench.sh(STANDBY, "umount /var/lib/ishprov/tune");
     for (host, standing) in BOTH.iter().zip(standing) {
         assert_eq!(conf(bench, host), standing, "{host}");
     }
-    in_force(["2MB", "2MB"]);
+    in_force(["1MB", "1MB"]);
     // One that was killed when it had come to the primary alone is taken back there alone.
     bench.ishprov(&["tune", "--yes"]).code(0);
-    in_force(["3MB", "3MB"]);
+    in_force(["2MB", "2MB"]);
     let standing = BOTH.map(|host| conf(bench, host));
-    work_mem("4MB");
+    work_mem("3MB");
     bench.killed_at("PLAY [servers]", &["tune", "--yes", "--limit", PRIMARY]);
     assert_ne!(conf(bench, PRIMARY), standing[0], "the file was written");
     bench.ishprov(&["tune", "--undo", "--yes"]).code(0).says("stays as it is");
-    in_force(["3MB", "3MB"]);
+    in_force(["2MB", "2MB"]);
     assert_eq!(BOTH.map(|host| conf(bench, host)), standing);
     // The standby still keeps what was before the change that ended; that the primary keeps nothing is no hindrance.
     assert_eq!(bench.sh(PRIMARY, "ls /var/lib/ishprov/tune"), "");
     bench.ishprov(&["tune", "--undo", "--yes"]).code(0).says("stays as it is");
-    in_force(["3MB", "2MB"]);
+    in_force(["2MB", "1MB"]);
     bench.ishprov(&["tune", "--undo", "--yes"]).code(2).says("it was undone already");
     bench.vars(BASE);
     bench.ishprov(&["tune", "--yes"]).code(0);
