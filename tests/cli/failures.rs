@@ -40,13 +40,16 @@ fn told(shown: &str) -> String {
     lines.join("\n")
 }
 
-/// Hosts behind the title of a line; none where the line begins with one.
+/// Hosts behind the title and status of a line; none in other lines.
 fn names(line: &str) -> Vec<&str> {
     let is_host = |word: &&str| ["w1", "w2", "w3", "d1"].contains(word);
-    if line.split(' ').next().is_some_and(|word| is_host(&word)) {
+    let status = |word: &str| ["ok", "changed", "skipped", "FAILED"].contains(&word);
+    let words: Vec<&str> = line.split(' ').collect();
+    let first = words.iter().position(|word| is_host(word)).unwrap_or(0);
+    if first == 0 || !status(words[first - 1]) {
         return Vec::new();
     }
-    line.split(' ').filter(is_host).collect()
+    words.into_iter().filter(is_host).collect()
 }
 
 fn bare(line: &str) -> String {
