@@ -3,7 +3,7 @@
 use super::overriding::{self, Overriding};
 use super::server::Server;
 use crate::modules::{Args, Change, Lines, setting_text};
-use crate::tuner::same_value;
+use crate::tuner::{hidden_on_unix_socket, same_value};
 use std::collections::HashMap;
 
 /// How one host's configuration stands to what will be written.
@@ -89,7 +89,7 @@ impl Standing {
         for (name, wanted) in &self.wanted {
             let Some((now, by_restart)) = self.now.get(name) else { continue };
             let held = self.overriding.iter().any(|over| over.name == *name);
-            if held || same_value(name, now, wanted, self.version) {
+            if held || hidden_on_unix_socket(name) || same_value(name, now, wanted, self.version) {
                 continue;
             }
             let shown = |value: &str| if value.is_empty() { "''".to_owned() } else { value.to_owned() };

@@ -190,10 +190,17 @@ pub fn decide(members: &[Member]) -> Result<Vec<Decision>, Fault> {
 fn together(members: &[Member], hosts: Vec<Tuned>) -> Result<Vec<Decision>, Fault> {
     let inputs: Vec<_> = hosts.iter().map(|host| &host.input).collect();
     let mut goal = ClusterNeeds::of(inputs.iter().copied(), &[]);
+    let mut held = Vec::new();
+    for host in &hosts {
+        let Some(seen) = &host.seen else { continue };
+        let (keeping, kept) = goal.keeping(seen, &host.asked);
+        goal = keeping;
+        held.extend(kept.iter().map(ToString::to_string));
+        held.extend(seen.crowded(goal.max_connections));
+    }
     // What files with the last word give one server all must have.
     goal = hosts.iter().fold(goal, |goal, host| goal.at_least(&host.said_last));
     let known = members.iter().map(|member| member.args.list("members").len()).max().unwrap_or(0);
-    let mut held = Vec::new();
     if known > members.len() {
         // Nobody knows what the others would need: what is in force was decided when they were there.
         let in_force = hosts.iter().map(|host| host.in_force);
@@ -201,18 +208,12 @@ fn together(members: &[Member], hosts: Vec<Tuned>) -> Result<Vec<Decision>, Faul
         goal = in_force.fold(alone, |goal, floor| goal.at_least(&floor));
         let absent = known - members.len();
         let kept = alone.five().into_iter().zip(goal.five()).filter(|((_, wanted), (_, kept))| kept > wanted);
-        held = kept
+        let missing = kept
             .map(|((name, wanted), (_, kept))| {
                 format!("`{name}` stays {kept}, not {wanted}: {absent} of {known} hosts are not in this run and may need it")
             })
-            .collect();
-    }
-    for host in &hosts {
-        let Some(seen) = &host.seen else { continue };
-        let (keeping, kept) = goal.keeping(seen, &host.asked);
-        goal = keeping;
-        held.extend(kept.iter().map(ToString::to_string));
-        held.extend(seen.crowded(goal.max_connections));
+            .collect::<Vec<_>>();
+        held.extend(missing);
     }
     held.extend(hosts.iter().flat_map(|host| host.libraries.iter().cloned()));
     held.sort();

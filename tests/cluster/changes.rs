@@ -90,7 +90,7 @@ pub fn a_cluster_of_somebody_else_is_named_and_refusals_come_first(bench: &Bench
         "pg-primary: a cluster that is in use is taken over",
         "host legacy legacy 0.0.0.0/0 md5",
         "conf.d/99-local.conf has the last word on work_mem: 3MB",
-        "pg_hba.conf.before-ishprov",
+        "NAME.before-ishprov",
     ] {
         assert!(ran.stdout.contains(words), "`{words}` is not said:\n{}", ran.stdout);
     }

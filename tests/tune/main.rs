@@ -26,6 +26,7 @@ fn lab_settings_are_shown_applied_and_taken_back() {
     bench.ishprov(&["run", "site.yaml"]).code(0);
 
     after_a_run_nothing_is_proposed(&bench);
+    what_is_in_use_is_not_lowered(&bench);
     showing_touches_nothing(&bench);
     nobody_to_ask_is_no_yes(&bench);
     a_no_at_the_terminal_touches_nothing(&bench);
@@ -35,7 +36,6 @@ fn lab_settings_are_shown_applied_and_taken_back() {
     what_was_before_a_killed_attempt_comes_back(&bench);
     only_what_an_attempt_came_to_is_taken_back(&bench);
     lowering_reaches_standbys_in_a_second_pass(&bench);
-    what_is_in_use_is_not_lowered(&bench);
     young_statistics_prove_nothing(&bench);
     what_keeps_a_server_from_starting_is_taken_back(&bench);
     a_server_takes_what_is_printed(&bench);
