@@ -422,7 +422,7 @@ impl Tuned {
                     "`{name}: {value}` is less than the {floor} that the control file of a standby records"
                 );
                 return Err(Fault::param("settings", message)
-                    .hint("leave it to the tuner, which lowers it in two passes"));
+                    .hint("`ishprov run` with it in the variables lowers it: the primary first, standbys once they have replayed that"));
             }
         }
         Ok(())

@@ -45,7 +45,7 @@ fn names(line: &str) -> Vec<&str> {
     let is_host = |word: &&str| ["w1", "w2", "w3", "d1"].contains(word);
     let status = |word: &str| ["ok", "changed", "skipped", "FAILED"].contains(&word);
     let words: Vec<&str> = line.split(' ').collect();
-    let first = words.iter().position(|word| is_host(word)).unwrap_or(0);
+    let first = words.iter().position(is_host).unwrap_or(0);
     if first == 0 || !status(words[first - 1]) {
         return Vec::new();
     }

@@ -26,7 +26,6 @@ fn lab_settings_are_shown_applied_and_taken_back() {
     bench.ishprov(&["run", "site.yaml"]).code(0);
 
     after_a_run_nothing_is_proposed(&bench);
-    what_is_in_use_is_not_lowered(&bench);
     showing_touches_nothing(&bench);
     nobody_to_ask_is_no_yes(&bench);
     a_no_at_the_terminal_touches_nothing(&bench);
@@ -41,6 +40,7 @@ fn lab_settings_are_shown_applied_and_taken_back() {
     a_server_takes_what_is_printed(&bench);
     candidates_are_measured_and_what_was_comes_back(&bench);
     what_alter_system_holds_is_refused(&bench);
+    what_is_in_use_is_not_lowered(&bench);
 }
 
 /// Every file of a host but what a living system writes by itself.
@@ -289,14 +289,6 @@ fn what_is_in_use_is_not_lowered(bench: &Bench) {
     bench.vars(&format!("{BASE}postgresql_settings: {lower}\n"));
     bench.ishprov(&["tune", "--yes"]).says("while a logical slot exists (cdc)");
     assert_eq!(in_force(PRIMARY), "512 50 logical");
-    bench.sql(PRIMARY, "SELECT pg_drop_replication_slot('cdc')");
-    bench.ishprov(&["tune", "--yes"]).code(0);
-    for host in BOTH {
-        assert_eq!(in_force(host), "64 0 replica", "{host}");
-    }
-    bench.vars(BASE);
-    bench.ishprov(&["tune", "--yes"]).code(0);
-    quiet(bench);
 }
 
 fn young_statistics_prove_nothing(bench: &Bench) {
