@@ -30,8 +30,8 @@ use crate::diag::Fault;
 use crate::modules::{Args, Kind, Nature, Param, Spec, instance, setting_text};
 use crate::shell::{Ask, quote};
 use crate::tuner::{
-    Bytes, CONNECTIONS, Capabilities, ClusterNeeds, Disk, Floor, Given, Hardware, HugePages, InUse, Input,
-    Part, Standing, Takes, Tuning, Wishes, Workload, greatest, tune,
+    Bytes, Capabilities, ClusterNeeds, Disk, Floor, Given, Hardware, HugePages, InUse, Input, Part, Standing,
+    Takes, Tuning, Wishes, Workload, fitting, tune,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -165,24 +165,16 @@ pub fn decide(members: &[Member]) -> Result<Vec<Decision>, Fault> {
         *slots = (*slots).max(logical.unwrap_or(0));
     }
     let usual = hosts.iter().map(|host| host.input.max_connections).max().unwrap_or(0);
-    let first = together(members, hosts.clone());
-    // A number that nobody asked for is no reason to refuse: the greatest that fits is taken, and said.
-    if first.is_ok() || hosts.iter().any(|host| host.asked.contains("max_connections")) {
-        return first;
-    }
-    let with = |connections: u32| {
+    let asked = hosts.iter().any(|host| host.asked.contains("max_connections"));
+    let least = hosts.iter().filter_map(|host| host.seen.as_ref()).map(InUse::least_connections).max();
+    let (mut decided, note) = fitting(usual, asked, least.unwrap_or(0), |connections| {
         let mut hosts = hosts.clone();
-        hosts.iter_mut().for_each(|host| host.input.max_connections = connections);
+        if connections != usual {
+            hosts.iter_mut().for_each(|host| host.input.max_connections = connections);
+        }
         together(members, hosts)
-    };
-    let clients = hosts.iter().filter_map(|host| host.seen.as_ref()).map(InUse::least_connections).max();
-    let least = clients.unwrap_or(0).max(*CONNECTIONS.start());
-    let Some(most) = greatest(least, usual, |connections| with(connections).is_ok()) else { return first };
-    let mut decided = with(most)?;
-    let note = format!(
-        "`max_connections` is {most}, the most that fits: nobody asks for a number, and {usual} would be usual"
-    );
-    decided.iter_mut().for_each(|decision| decision.held.push(note.clone()));
+    })?;
+    decided.iter_mut().for_each(|decision| decision.held.extend(note.clone()));
     Ok(decided)
 }
 

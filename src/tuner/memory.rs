@@ -345,7 +345,7 @@ fn given_words(input: &Input) -> Vec<String> {
 }
 
 /// The greatest number in `low..high` for which `holds`, given that it holds for all below one that holds.
-pub fn greatest(low: u32, high: u32, holds: impl Fn(u32) -> bool) -> Option<u32> {
+pub(super) fn greatest(low: u32, high: u32, holds: impl Fn(u32) -> bool) -> Option<u32> {
     if low >= high || !holds(low) {
         return None;
     }

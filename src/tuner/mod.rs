@@ -12,6 +12,7 @@ mod budget;
 mod catalog;
 mod cluster;
 mod connections;
+mod fitting;
 mod in_use;
 mod input;
 mod io;
@@ -35,6 +36,7 @@ mod wal;
 pub use budget::{Budget, Line, Part};
 pub use catalog::{Context, Kind, Parameter, Unit, hidden_on_unix_socket, lookup};
 pub use cluster::{ClusterNeeds, Floor};
+pub use fitting::fitting;
 pub use in_use::{InUse, Kept};
 pub use input::{
     CONNECTIONS, CPUS, Capabilities, Disk, DiskKind, Given, Hardware, HugePages, Input, MAX_RAM, MIN_RAM,
@@ -42,7 +44,7 @@ pub use input::{
 };
 pub use kernel::{KernelSetting, Place};
 pub use libraries::{LIBRARIES, Library};
-pub use memory::{greatest, shared_memory};
+pub use memory::shared_memory;
 pub use observed::{LEAST_HOURS, Observed, Verdict, adjust};
 pub use pool::{POOL_SETTINGS, PoolPlan, PoolSetting, PoolWish};
 pub use refusal::Refusal;

@@ -132,25 +132,11 @@ fn pgtune_rule(name: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::measure::Measured;
-    use crate::tuner::{ClusterNeeds, Input, Workload, tune};
+    use crate::tuner::{Input, Workload};
 
     #[test]
     fn what_differs_is_told_with_both_rules_and_the_sum() {
-        let input = Input::new(Bytes::gb(8), 2, 300, Workload::Oltp, 15);
-        let measured = Measured::bare(input.hardware.clone(), None, false);
-        let needs = ClusterNeeds::of([&input], &[]);
-        let tuning = tune(&input, &needs).expect("fits");
-        let plan = Plan {
-            host: String::new(),
-            measured,
-            input,
-            needs,
-            tuning,
-            overrides: Vec::new(),
-            notes: Vec::new(),
-            remote: None,
-        };
+        let plan = Plan::bare(Input::new(Bytes::gb(8), 2, 300, Workload::Oltp, 15), None);
         let text = lines(&[plan], 120).join("\n");
         let work_mem = text.lines().find(|line| line.trim_start().starts_with("work_mem")).expect("a row");
         assert!(work_mem.contains("4MB") && work_mem.contains("6808kB"), "{text}");

@@ -181,23 +181,9 @@ fn variations(plan: &Plan) -> Vec<(String, Input, ClusterNeeds)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::measure::Measured;
 
     fn plan() -> Plan {
-        let input = Input::new(Bytes::gb(8), 2, 300, Workload::Web, 15);
-        let measured = Measured::bare(input.hardware.clone(), None, false);
-        let needs = ClusterNeeds::of([&input], &[]);
-        let tuning = decide(&input, &needs).expect("fits");
-        Plan {
-            host: String::new(),
-            measured,
-            input,
-            needs,
-            tuning,
-            overrides: Vec::new(),
-            notes: Vec::new(),
-            remote: None,
-        }
+        Plan::bare(Input::new(Bytes::gb(8), 2, 300, Workload::Web, 15), None)
     }
 
     #[test]

@@ -21,8 +21,8 @@ use crate::console::Screen;
 use crate::diag::{Diagnostic, SourceMap};
 use crate::shell::Masker;
 use crate::tuner::{
-    Bytes, CONNECTIONS, Capabilities, ClusterNeeds, Disk, Given, HugePages, InUse, Input, Observed, Refusal,
-    Standing, Workload, greatest, tune as decide,
+    Bytes, Capabilities, ClusterNeeds, Disk, Given, HugePages, InUse, Input, Observed, Refusal, Standing,
+    Workload, fitting, tune as decide,
 };
 use plan::Plan;
 use std::collections::BTreeSet;
@@ -134,28 +134,19 @@ async fn plans(args: &TuneArgs, screen: &Screen) -> Result<(Vec<Plan>, Vec<(Stri
 /// The plan of a machine that no inventory knows; where nobody asks for a number of connections, the most that fits.
 fn own(measured: Measured, input: Input, args: &TuneArgs, in_use: Option<&InUse>) -> Result<Plan, Refusal> {
     let none = BTreeSet::new();
-    let together = |input: &Input| {
-        let needs = ClusterNeeds::of([input], &[]);
-        let (needs, kept) = in_use.map_or((needs, Vec::new()), |seen| needs.keeping(seen, &none));
-        decide(input, &needs).map(|tuning| (needs, tuning, kept))
-    };
-    let with = |connections: u32| Input { max_connections: connections, ..input.clone() };
-    let usual = input.max_connections;
-    let least = in_use.map_or(0, InUse::least_connections).max(*CONNECTIONS.start());
-    let most = || greatest(least, usual, |connections| together(&with(connections)).is_ok());
-    let (input, (needs, tuning, kept), fitted) = match together(&input) {
-        Ok(decided) => (input, decided, None),
-        Err(refusal) if args.connections.is_some() => return Err(refusal),
-        Err(refusal) => {
-            let Some(most) = most() else { return Err(refusal) };
-            (with(most), together(&with(most))?, Some(most))
-        }
-    };
+    let least = in_use.map_or(0, InUse::least_connections);
+    let (decided, fitted) =
+        fitting(input.max_connections, args.connections.is_some(), least, |connections| {
+            let input = Input { max_connections: connections, ..input.clone() };
+            let needs = ClusterNeeds::of([&input], &[]);
+            let (needs, kept) = in_use.map_or((needs, Vec::new()), |seen| needs.keeping(seen, &none));
+            let tuning = decide(&input, &needs)?;
+            Ok::<_, Refusal>((input, needs, tuning, kept))
+        })?;
+    let (input, needs, tuning, kept) = decided;
     let mut notes: Vec<String> = kept.iter().map(ToString::to_string).collect();
     notes.extend(in_use.and_then(|seen| seen.crowded(needs.max_connections)));
-    notes.extend(fitted.map(|most| {
-        format!("`max_connections` is {most}, the most that fits: nobody asks for a number, and {usual} would be usual")
-    }));
+    notes.extend(fitted);
     let overrides = Vec::new();
     Ok(Plan { host: String::new(), measured, input, needs, tuning, overrides, notes, remote: None })
 }

@@ -162,3 +162,15 @@ impl Plan {
 fn by_site() -> String {
     "set by the inventory".to_owned()
 }
+
+#[cfg(test)]
+impl Plan {
+    /// Of a machine on which nothing runs.
+    pub fn bare(input: Input, major: Option<u32>) -> Self {
+        let measured = Measured::bare(input.hardware.clone(), major, false);
+        let needs = ClusterNeeds::of([&input], &[]);
+        let tuning = crate::tuner::tune(&input, &needs).expect("fits");
+        let (host, overrides, notes) = (String::new(), Vec::new(), Vec::new());
+        Self { host, measured, input, needs, tuning, overrides, notes, remote: None }
+    }
+}

@@ -106,25 +106,12 @@ pub fn explain(plan: &PoolPlan, name: &str) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::measure::Measured;
-    use crate::tuner::{Bytes, ClusterNeeds, Workload};
+    use crate::tuner::{Bytes, Workload};
 
     #[test]
     fn what_a_server_keeps_back_beyond_the_plan_is_refused() {
-        let input = Input::new(Bytes::gb(8), 2, 300, Workload::Web, 16);
-        let measured = Measured::bare(input.hardware.clone(), None, false);
-        let needs = ClusterNeeds::of([&input], &[]);
-        let tuning = decide(&input, &needs).expect("fits");
-        let mut plan = Plan {
-            host: "pg1".to_owned(),
-            measured,
-            input,
-            needs,
-            tuning,
-            overrides: Vec::new(),
-            notes: Vec::new(),
-            remote: None,
-        };
+        let mut plan = Plan::bare(Input::new(Bytes::gb(8), 2, 300, Workload::Web, 16), None);
+        plan.host = "pg1".to_owned();
         let pools = PoolWish { reserved: 2, ..PoolWish::new(300, 20) }.plan().expect("fits");
         let mut said = |settings: &[(&str, &str)], overrides: &[(&str, &str)]| {
             let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());

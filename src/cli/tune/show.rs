@@ -277,27 +277,15 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::measure::Measured;
-    use crate::tuner::{Bytes, ClusterNeeds, Input, Workload, tune as decide};
+    use crate::tuner::{Bytes, Input, Workload};
 
     fn small_host(settings: &[(&str, &str)]) -> Plan {
         let mut input = Input::new(Bytes::gb(8), 2, 300, Workload::Web, 15);
         input.preload = vec!["pg_stat_statements".to_owned(), "auto_explain".to_owned()];
-        let mut measured = Measured::bare(input.hardware.clone(), Some(15), false);
-        measured.settings =
+        let mut plan = Plan::bare(input, Some(15));
+        plan.measured.settings =
             settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let needs = ClusterNeeds::of([&input], &[]);
-        let tuning = decide(&input, &needs).expect("fits");
-        Plan {
-            host: String::new(),
-            measured,
-            input,
-            needs,
-            tuning,
-            overrides: Vec::new(),
-            notes: Vec::new(),
-            remote: None,
-        }
+        plan
     }
 
     #[test]
